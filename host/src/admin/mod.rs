@@ -1,0 +1,1 @@
+//! Metrics, health and control over HTTP. Never on the data path.

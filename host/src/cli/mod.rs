@@ -1,0 +1,1 @@
+//! Arguments and exit codes, one module per command. Decides nothing about records.

@@ -1,0 +1,1 @@
+//! wasmtime: load, check, limit, cache and call plugins. Knows nothing of Kafka.
