@@ -1,2 +1,33 @@
-//! Client settings, batch consume, produce, transactions, topics. The only room with `unsafe`;
-//! knows nothing of what a record means.
+//! Client settings, batch consume, produce, transactions, topics. Owns every call to librdkafka and
+//! is the only room with `unsafe` (in `raw.rs`); knows nothing of what a record means.
+//!
+//! Everything here is synchronous and bounded: a call that talks to a broker takes a timeout, and a
+//! client is dropped in a thread of its own, since librdkafka may wait for a broker that is gone.
+
+mod client;
+mod consumer;
+mod context;
+mod error;
+mod features;
+mod group;
+mod partition;
+mod producer;
+mod raw;
+mod restore;
+mod settings;
+mod topics;
+
+pub use client::{Closing, drop_in_background};
+pub use consumer::{Consumer, GroupMetadata, GroupOptions, Rebalance};
+pub use context::DeliveryFailure;
+pub use error::{Failure, KafkaError};
+pub use features::{exactly_once_supported, reachable};
+pub use group::{Member, commit_offsets, committed_offsets, members};
+pub use partition::{murmur2, partition_for_key};
+pub use producer::{
+    Mode, Producer, RETRY_FREE, RetryWatch, SendError, TopicHandle, may_have_retried,
+};
+pub use raw::{Headers, HeadersArg, Message, Messages, Pair};
+pub use restore::{Restored, StateReader};
+pub use settings::{ClientSettings, is_secret, refused_property};
+pub use topics::{Cluster, TopicSpec, TopicState, check_state_topic, ensure};

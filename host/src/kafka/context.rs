@@ -1,0 +1,177 @@
+//! What librdkafka reports on its own: log lines, errors, rebalances, failed deliveries and commits.
+//! Callbacks only queue them.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError as Theirs, KafkaResult};
+use rdkafka::message::Message as _;
+use rdkafka::producer::{DeliveryResult, ProducerContext};
+use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
+use rdkafka::{ClientContext, TopicPartitionList};
+
+use super::consumer::Rebalance;
+use super::error::KafkaError;
+
+/// Errors kept until somebody looks; more of the same are dropped.
+const TROUBLES_MAX: usize = 64;
+
+/// A record that was accepted by `send` and could not be delivered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveryFailure {
+    /// What `send` was given.
+    pub tag: u64,
+    /// Why; `TooLarge` belongs to this record, most others to the connection or the transaction.
+    pub error: KafkaError,
+}
+
+/// The callbacks' side of a client.
+#[derive(Default)]
+pub(super) struct Context {
+    /// Rebalance events, each until it is answered.
+    rebalances: Mutex<VecDeque<Rebalance>>,
+    failures: Mutex<Vec<DeliveryFailure>>,
+    troubles: Mutex<Vec<KafkaError>>,
+    commits: Mutex<Vec<(Vec<(i32, i64)>, Result<(), Code>)>>,
+    /// The client is being dropped: nobody else will answer.
+    closing: AtomicBool,
+}
+
+/// A callback that panicked cannot have left a queue half-written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Context {
+    /// The first event that is not answered yet.
+    pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
+        lock(&self.rebalances).front().cloned()
+    }
+
+    /// The first event was answered.
+    pub(super) fn rebalance_answered(&self) {
+        lock(&self.rebalances).pop_front();
+    }
+
+    pub(super) fn start_closing(&self) -> Vec<Rebalance> {
+        self.closing.store(true, Ordering::SeqCst);
+        lock(&self.rebalances).drain(..).collect()
+    }
+
+    pub(super) fn take_failures(&self) -> Vec<DeliveryFailure> {
+        std::mem::take(&mut lock(&self.failures))
+    }
+
+    pub(super) fn take_trouble(&self) -> Option<KafkaError> {
+        let mut troubles = lock(&self.troubles);
+        if troubles.is_empty() { None } else { Some(troubles.remove(0)) }
+    }
+
+    /// The reason that explains a call without an answer best: refused credentials before anything.
+    pub(super) fn likely_cause(&self) -> Option<KafkaError> {
+        let troubles = lock(&self.troubles);
+        let refused = troubles.iter().find(|error| matches!(error, KafkaError::Auth(_)));
+        refused.or(troubles.last()).cloned()
+    }
+
+    pub(super) fn take_commits(&self) -> Vec<(Vec<(i32, i64)>, Result<(), Code>)> {
+        std::mem::take(&mut lock(&self.commits))
+    }
+
+    fn trouble(&self, error: KafkaError) {
+        let mut troubles = lock(&self.troubles);
+        if troubles.len() < TROUBLES_MAX && !troubles.contains(&error) {
+            troubles.push(error);
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        // Settings of the other kind of client are passed to both, which it warns about.
+        if facility == "CONFWARN" && line.contains("will be ignored by this") {
+            return;
+        }
+        match level {
+            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{line}"),
+            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
+                tracing::info!(target: "librdkafka", facility, "{line}");
+            }
+            // A broken connection is also an error event; none of these lose data by themselves.
+            _ => tracing::warn!(target: "librdkafka", facility, "{line}"),
+        }
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        let statistics = String::from_utf8_lossy(statistics);
+        tracing::debug!(target: "librdkafka", %statistics, "statistics");
+    }
+
+    fn error(&self, error: Theirs, reason: &str) {
+        let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
+        if code == Code::PartitionEOF {
+            return;
+        }
+        let error = KafkaError::from_code("talking to the brokers", code, reason);
+        tracing::debug!(target: "librdkafka", %error, "error event");
+        self.trouble(error);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        what: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let assigned = what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        if self.closing.load(Ordering::SeqCst) {
+            let answered = if assigned {
+                consumer.incremental_assign(list)
+            } else {
+                consumer.incremental_unassign(list)
+            };
+            if let Err(error) = answered {
+                tracing::debug!(%error, "answering a rebalance while closing");
+            }
+            return;
+        }
+        let partitions = list.elements().iter().map(|element| element.partition()).collect();
+        let event = if assigned {
+            Rebalance::Assigned(partitions)
+        } else if consumer.assignment_lost() {
+            Rebalance::Lost(partitions)
+        } else {
+            Rebalance::Revoked(partitions)
+        };
+        lock(&self.rebalances).push_back(event);
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let mut committed = Vec::new();
+        let mut outcome = result.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Fail));
+        for element in offsets.elements() {
+            committed.push((element.partition(), element.offset().to_raw().unwrap_or(-1)));
+            if let (Ok(()), Err(error)) = (&outcome, element.error()) {
+                outcome = Err(error.rdkafka_error_code().unwrap_or(Code::Fail));
+            }
+        }
+        lock(&self.commits).push((committed, outcome));
+    }
+}
+
+impl ProducerContext for Context {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, tag: usize) {
+        if let Err((error, message)) = result {
+            let doing = format!("writing to {}", message.topic());
+            let error = KafkaError::from_rdkafka(doing, error);
+            lock(&self.failures).push(DeliveryFailure { tag: tag as u64, error });
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Reading back one partition of a compacted topic, with nothing committed left out.
+
+use std::ffi::CString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::client::ConsumerHandle;
+use super::context::Context;
+use super::error::KafkaError;
+use super::raw::{Message, Queue};
+use super::settings::ClientSettings;
+use super::topics::Cluster;
+
+/// The longest wait between two looks at the stop flag.
+const SLICE: Duration = Duration::from_millis(100);
+/// One question to a broker.
+const QUESTION: Duration = Duration::from_secs(2);
+/// Records taken in at once.
+const BATCH: usize = 2000;
+
+/// What a restore read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Records, tombstones included.
+    pub records: u64,
+    /// Bytes of keys and values.
+    pub bytes: u64,
+    /// The offset that comes next.
+    pub end: i64,
+}
+
+/// Reads the partitions of a state topic. Kept by a worker, so that each takeover does not connect
+/// anew.
+pub struct StateReader {
+    /// Sees the end of everything, open transactions included.
+    uncommitted: Cluster,
+    queue: Queue,
+    handle: Arc<ConsumerHandle>,
+    topic: String,
+    topic_c: CString,
+}
+
+impl StateReader {
+    /// Starts the clients; no broker is waited for. `group` is the pipeline's, which is not joined:
+    /// librdkafka reads partitions in the name of one only.
+    pub fn new(settings: &ClientSettings, group: &str, topic: &str) -> Result<Self, KafkaError> {
+        let doing = format!("opening state topic {topic}");
+        let topic_c = CString::new(topic)
+            .map_err(|_| KafkaError::Config(format!("{doing}: zero byte in the name")))?;
+        let uncommitted = Cluster::with_isolation(settings, "read_uncommitted")?;
+        let config = settings.consumer(Some(group), "read_committed");
+        let client = BaseConsumer::from_config_and_context(&config, Context::default())
+            .map_err(|error| KafkaError::from_rdkafka(&doing, &error))?;
+        let (handle, _) = ConsumerHandle::new(client, topic);
+        let handle = Arc::new(handle);
+        let queue = Queue::new(handle.clone());
+        Ok(StateReader { uncommitted, queue, handle, topic: topic.to_owned(), topic_c })
+    }
+
+    /// Gives every committed record of the partition to `record`, from the first to the last. Must
+    /// be called *after* the committed offset was asked for, so that what was committed with it is
+    /// there. Waits for transactions that are open at the start, as long as `timeout`; looks at
+    /// `stop` ten times a second, but for a question to a broker that takes its 2 s.
+    pub fn read(
+        &mut self,
+        partition: i32,
+        timeout: Duration,
+        stop: &AtomicBool,
+        mut record: impl FnMut(Message<'_>),
+    ) -> Result<Restored, KafkaError> {
+        let end = Instant::now() + timeout;
+        let doing = format!("restoring partition {partition} of topic {}", self.topic);
+        let wait = Wait { doing, end, timeout, stop };
+        let (low, high) = self.end_of_everything(partition, &wait)?;
+        if low == high {
+            return Ok(Restored { end: high, ..Restored::default() });
+        }
+        self.await_stable(partition, high, &wait)?;
+        self.queue.take_partition(&self.topic_c, partition)?;
+        let client = self.handle.client();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Beginning)
+            .and_then(|()| client.assign(&list))
+            .map_err(|error| KafkaError::from_rdkafka(&wait.doing, &error))?;
+        let read = self.read_to(high, &wait, &mut record);
+        let closed = client.unassign();
+        let read = read?;
+        closed.map_err(|error| KafkaError::from_rdkafka(&wait.doing, &error))?;
+        Ok(read)
+    }
+
+    fn end_of_everything(&self, partition: i32, wait: &Wait<'_>) -> Result<(i64, i64), KafkaError> {
+        wait.repeat(|| self.uncommitted.watermarks(&self.topic, partition, QUESTION).map(Some))
+    }
+
+    /// A restore that is bounded by the last stable offset would miss what is committed behind it.
+    fn await_stable(&self, partition: i32, high: i64, wait: &Wait<'_>) -> Result<(), KafkaError> {
+        wait.repeat(|| {
+            let (_, stable) = self
+                .handle
+                .client()
+                .fetch_watermarks(&self.topic, partition, QUESTION)
+                .map_err(|error| KafkaError::from_rdkafka(&wait.doing, &error))?;
+            Ok((stable >= high).then_some(()))
+        })
+    }
+
+    /// Until the end event: the last offset may be a control record, which nobody sees.
+    fn read_to(
+        &self,
+        high: i64,
+        wait: &Wait<'_>,
+        record: &mut impl FnMut(Message<'_>),
+    ) -> Result<Restored, KafkaError> {
+        let mut restored = Restored::default();
+        loop {
+            // Serves log lines and errors.
+            while self.handle.client().poll(Duration::ZERO).is_some() {}
+            let batch = self.queue.consume(BATCH, SLICE.min(wait.left()?));
+            for message in batch.iter() {
+                restored.records += 1;
+                let size = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len) as u64;
+                restored.bytes += size(message.key) + size(message.value);
+                record(message);
+            }
+            if let Some((_, end)) = batch.ends().iter().find(|(_, end)| *end >= high) {
+                restored.end = *end;
+                return Ok(restored);
+            }
+            if let Some((_, error)) = batch.errors().iter().find(|(_, error)| !is_passing(error)) {
+                return Err(error.clone());
+            }
+        }
+    }
+}
+
+/// A connection that broke is made again by librdkafka.
+fn is_passing(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Retry(_) | KafkaError::Unreachable(_))
+}
+
+/// How long, and until whose flag.
+struct Wait<'a> {
+    doing: String,
+    end: Instant,
+    timeout: Duration,
+    stop: &'a AtomicBool,
+}
+
+impl Wait<'_> {
+    fn left(&self) -> Result<Duration, KafkaError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(KafkaError::Stopped(self.doing.clone()));
+        }
+        let left = self.end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(KafkaError::timed_out(&self.doing, self.timeout));
+        }
+        Ok(left)
+    }
+
+    /// Asks until there is an answer; brokers that move or are gone for a moment are asked again.
+    fn repeat<T>(&self, ask: impl Fn() -> Result<Option<T>, KafkaError>) -> Result<T, KafkaError> {
+        loop {
+            let left = self.left()?;
+            match ask() {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => thread::sleep(Duration::from_millis(10).min(left)),
+                Err(KafkaError::Retry(_) | KafkaError::Unreachable(_) | KafkaError::Recover(_)) => {
+                    thread::sleep(SLICE.min(left));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
