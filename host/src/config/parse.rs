@@ -1,0 +1,388 @@
+//! The text of `pipeline.toml` into a [`Config`], table by table.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::document::Document;
+use super::problem::{Problem, Problems};
+use super::table::{Table, section, sections, table_in, unknown_help};
+use super::types::{
+    Config, DeadLetters, Delivery, Limits, Mode, OnError, OnExpired, Sink, Source, Stage, State,
+    Topic,
+};
+use super::{Property, limits, properties, topics, windows};
+
+/// What flags say; it beats the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--group`.
+    pub name: Option<String>,
+    /// `--delivery`.
+    pub delivery: Option<Mode>,
+    /// `-X`, in order; a later one beats an earlier one.
+    pub properties: Vec<Property>,
+}
+
+/// What is wrong with a property of librdkafka, by its name and value; none if it can be set. The
+/// answer holds no secret.
+pub type PropertyCheck<'a> = &'a dyn Fn(&str, &str) -> Option<String>;
+
+/// A configuration that may still have problems, to which loading the plugins adds its own.
+#[derive(Debug)]
+pub struct Draft {
+    config: Config,
+    /// What is wrong so far.
+    pub problems: Problems,
+}
+
+impl Draft {
+    /// The stages, as far as they could be read: each names a plugin.
+    pub fn stages(&self) -> &[Stage] {
+        &self.config.stages
+    }
+
+    /// The limits, a wrong one being at its default.
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// Notes that a stage's plugin is missing or cannot be loaded.
+    pub fn plugin_problem(&mut self, stage: usize, message: String, help: String) {
+        let stage = &self.config.stages[stage];
+        self.problems.add(Some(stage.place), format!("stage {:?}", stage.name), message, help);
+    }
+
+    /// Notes that a stage's plugin refuses its settings, or plans what cannot be done with them.
+    pub fn settings_problem(&mut self, stage: usize, message: String, help: String) {
+        let stage = &self.config.stages[stage];
+        let key = format!("stage {:?} settings", stage.name);
+        self.problems.add(Some(stage.settings_place), key, message, help);
+    }
+
+    /// The configuration, if nothing is wrong with it.
+    pub fn finish(self) -> Result<Config, Problems> {
+        if self.problems.is_empty() { Ok(self.config) } else { Err(self.problems) }
+    }
+}
+
+/// Reads the file and parses it. A file that cannot be read is a problem like any other.
+pub fn read(
+    path: &Path,
+    overrides: &Overrides,
+    check: PropertyCheck<'_>,
+) -> Result<Draft, Problems> {
+    let file = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(parse(&file, &text, overrides, check)),
+        Err(error) => {
+            let mut problems = Problems::default();
+            problems.push(Problem {
+                file,
+                place: None,
+                key: String::new(),
+                message: format!("cannot be read: {error}"),
+                help: "`host run` lays it down where it is missing".to_owned(),
+            });
+            Err(problems)
+        }
+    }
+}
+
+/// Parses a file's text; `file` is its name in messages. `check` judges the
+/// properties of librdkafka.
+pub fn parse(file: &str, text: &str, overrides: &Overrides, check: PropertyCheck<'_>) -> Draft {
+    let document = Document::new(file, Arc::from(text));
+    let source = document.text().to_owned();
+    let (root, errors) = DeTable::parse_recoverable(&source);
+    for error in &errors {
+        let place = error.span().map(|span| document.place(span));
+        document.add(place, "", format!("not TOML: {}", error.message()), "");
+    }
+    // A text that is no TOML is read for its stages' names only; what else would be found wrong
+    // may follow from the same slip.
+    let checked = Document::new(file, Arc::from(text));
+    let config = read_root(
+        if errors.is_empty() { &document } else { &checked },
+        file,
+        root.get_ref(),
+        overrides,
+        check,
+    );
+    Draft { config, problems: document.into_problems() }
+}
+
+fn read_root<'a>(
+    document: &'a Document,
+    file: &str,
+    root: &'a DeTable<'a>,
+    overrides: &Overrides,
+    check: PropertyCheck<'_>,
+) -> Config {
+    check_sections(document, root);
+    let section = |name: &str| section(document, root, name);
+
+    let limits = limits::read(section("limits"));
+    let source_table = section("source");
+    let source = read_source(&source_table);
+    let input = source.topic.clone();
+
+    let name = read_name(section("pipeline"), &input.name, overrides);
+    let beside = |name: String| Some(Topic { name, ..input.clone() });
+    let sink_table = section("sink");
+    let sink = read_sink(&sink_table, beside(format!("processed-{}", input.name)));
+    let dead_letters_table = section("dead-letters");
+    let dead_letters =
+        read_dead_letters(&dead_letters_table, beside(format!("{}-dead-letters", input.name)));
+    let late_table = section("late");
+    let late = topics::read(&late_table, beside(format!("{}-late", input.name)));
+
+    let config = Config {
+        file: file.to_owned(),
+        stages: read_stages(document, root, &limits),
+        windows: windows::read(document, root, &input.name, &name),
+        source,
+        sink,
+        dead_letters,
+        late,
+        state: read_state(section("state")),
+        delivery: read_delivery(section("delivery"), overrides),
+        properties: properties::read(
+            document,
+            table_in(document, root, "kafka").map(|(table, _)| table),
+            &overrides.properties,
+            check,
+        ),
+        limits,
+        name,
+    };
+    topics::check(document, &config, |key| match key {
+        "[source] topic" => source_table.place_of("topic"),
+        "[sink] topic" => sink_table.place_of("topic"),
+        "[sink] topics" => sink_table.place_of("topics"),
+        "[dead-letters] topic" => dead_letters_table.place_of("topic"),
+        _ => late_table.place_of("topic"),
+    });
+    for table in [source_table, sink_table, dead_letters_table, late_table] {
+        table.finish();
+    }
+    config
+}
+
+/// Every section that a file may have, and whether it stands for a list.
+const SECTIONS: [(&str, bool); 11] = [
+    ("pipeline", false),
+    ("source", false),
+    ("stage", true),
+    ("window", true),
+    ("sink", false),
+    ("dead-letters", false),
+    ("late", false),
+    ("state", false),
+    ("delivery", false),
+    ("limits", false),
+    ("kafka", false),
+];
+
+/// Notes sections that nobody knows, and those written in the wrong form.
+fn check_sections(document: &Document, root: &DeTable<'_>) {
+    for (key, value) in root {
+        let name: &str = key.get_ref();
+        let place = Some(document.place(key.span()));
+        let Some(&(_, list)) = SECTIONS.iter().find(|(known, _)| *known == name) else {
+            let names: Vec<_> = SECTIONS.iter().map(|&(name, _)| name).collect();
+            let help = unknown_help(name, &names);
+            let what = if value.get_ref().is_table() { "unknown section" } else { "unknown key" };
+            document.add(place, name, what, help);
+            continue;
+        };
+        let fits = match value.get_ref() {
+            DeValue::Table(_) => !list,
+            DeValue::Array(items) => list && items.iter().all(|item| item.get_ref().is_table()),
+            _ => false,
+        };
+        if !fits {
+            let header = if list { format!("[[{name}]]") } else { format!("[{name}]") };
+            let message = if list { "expected a list of tables" } else { "expected one table" };
+            document.add(place, name, message, format!("write `{header}` above its keys"));
+        }
+    }
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn read_name(table: Table<'_>, input: &str, overrides: &Overrides) -> String {
+    let found = table.checked_text("name", "logins", topics::check_name);
+    table.finish();
+    overrides.name.clone().or(found).unwrap_or_else(|| input.to_owned())
+}
+
+fn read_source(table: &Table<'_>) -> Source {
+    let choices = [("stop", OnExpired::Stop), ("skip", OnExpired::Skip)];
+    Source {
+        topic: topics::read(table, None),
+        on_expired: table.choice("on-expired", OnExpired::Stop, &choices),
+    }
+}
+
+fn read_sink(table: &Table<'_>, default: Option<Topic>) -> Sink {
+    let further = table.texts("topics", "[\"logins-by-device\"]", topics::check_name);
+    Sink { topic: topics::read(table, default), further }
+}
+
+fn read_dead_letters(table: &Table<'_>, default: Option<Topic>) -> DeadLetters {
+    DeadLetters {
+        topic: topics::read(table, default),
+        reject_share_max: table.share("reject-share-max", 0.5),
+        reject_share_over: table.integer("reject-share-over", 10_000, 100..=100_000_000) as u32,
+    }
+}
+
+fn read_state(table: Table<'_>) -> State {
+    let state = State {
+        replication: topics::read_replication(&table, -1),
+        segment_age: table.duration("segment-age", millis(600_000), millis(10_000)..=7 * DAY),
+        segment_bytes: table.bytes("segment-bytes", 16 << 20, 1 << 20..=1 << 30),
+        dirty_ratio: table.share("dirty-ratio", 0.1),
+    };
+    table.finish();
+    state
+}
+
+fn read_delivery(table: Table<'_>, overrides: &Overrides) -> Delivery {
+    let choices = [Mode::ExactlyOnce, Mode::AtLeastOnce].map(|mode| (mode.name(), mode));
+    let mode = table.choice("mode", Mode::default(), &choices);
+    let delivery = Delivery {
+        mode: overrides.delivery.unwrap_or(mode),
+        commit_interval: table.duration(
+            "commit-interval",
+            millis(200),
+            millis(10)..=millis(60_000),
+        ),
+        // A broker refuses more than its `transaction.max.timeout.ms`, by default 15 minutes.
+        transaction_timeout: table.duration(
+            "transaction-timeout",
+            millis(10_000),
+            millis(1000)..=millis(900_000),
+        ),
+    };
+    if delivery.transaction_timeout <= 2 * delivery.commit_interval {
+        let key = ["transaction-timeout", "commit-interval"];
+        table.problem(
+            if table.has(key[0]) { key[0] } else { key[1] },
+            "the broker could abort a transaction before its commit",
+            "make transaction-timeout more than twice commit-interval",
+        );
+    }
+    table.finish();
+    delivery
+}
+
+fn read_stages<'a>(document: &'a Document, root: &'a DeTable<'a>, limits: &Limits) -> Vec<Stage> {
+    let mut names = BTreeSet::new();
+    let tables = sections(document, root, "stage");
+    tables.into_iter().filter_map(|table| read_stage(document, table, limits, &mut names)).collect()
+}
+
+/// None if it names no plugin.
+fn read_stage(
+    document: &Document,
+    table: Table<'_>,
+    limits: &Limits,
+    names: &mut BTreeSet<String>,
+) -> Option<Stage> {
+    // The plugin's name is a file's: no separators, no way out of the folder.
+    let plugin = table.checked_text("plugin", "filter", topics::check_name);
+    if !table.has("plugin") {
+        table.problem("plugin", "missing", "add `plugin = \"filter\"`, for filter.wasm");
+    }
+    let name = table.checked_text("name", "filter", topics::check_name).or_else(|| plugin.clone());
+    let on_error = table.choice(
+        "on-error",
+        OnError::DeadLetter,
+        &[
+            ("dead-letter", OnError::DeadLetter),
+            ("skip", OnError::Skip),
+            ("pass", OnError::Pass),
+            ("stop", OnError::Stop),
+        ],
+    );
+    let settings = read_settings(document, &table);
+    let stage_limits = limits::read_stage(table.table("limits"), &limits.stage);
+    if let Some(name) = &name
+        && !names.insert(name.clone())
+    {
+        let key = if table.has("name") { "name" } else { "plugin" };
+        table.problem(
+            key,
+            format!("there is a stage {name:?} already"),
+            "give this one a `name` of its own",
+        );
+    }
+    let stage = plugin.zip(name).map(|(plugin, name)| Stage {
+        place: table.place_of("plugin").expect("the plugin's name was read from there"),
+        settings_place: table.place_of("settings").expect("the table was read"),
+        name,
+        plugin,
+        on_error,
+        settings,
+        limits: stage_limits,
+    });
+    table.finish();
+    stage
+}
+
+/// `[stage.settings]` as JSON.
+fn read_settings(document: &Document, table: &Table<'_>) -> Arc<str> {
+    let value = match table.value("settings") {
+        None => return Arc::from("{}"),
+        Some(value) => value,
+    };
+    if !value.get_ref().is_table() {
+        table.problem("settings", "expected a table", "write `[stage.settings]` above its keys");
+        return Arc::from("{}");
+    }
+    Arc::from(json(document, "settings", value).to_string())
+}
+
+fn json(document: &Document, path: &str, value: &toml::Spanned<DeValue<'_>>) -> serde_json::Value {
+    let problem = |message: &str| {
+        let place = document.place(value.span());
+        document.add(Some(place), format!("[[stage]] {path}"), message, "write it as a text");
+        serde_json::Value::Null
+    };
+    match value.get_ref() {
+        DeValue::String(text) => text.to_string().into(),
+        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+            Ok(number) => number.into(),
+            Err(_) => problem("a whole number beyond 64 bits"),
+        },
+        DeValue::Float(number) => {
+            let number = number.as_str().replace('_', "").parse().unwrap_or(f64::NAN);
+            match serde_json::Number::from_f64(number) {
+                Some(number) => number.into(),
+                None => problem("JSON has no such number"),
+            }
+        }
+        DeValue::Boolean(value) => (*value).into(),
+        DeValue::Datetime(time) => time.to_string().into(),
+        DeValue::Array(items) => {
+            items.iter().map(|item| json(document, path, item)).collect::<Vec<_>>().into()
+        }
+        DeValue::Table(table) => table
+            .iter()
+            .map(|(key, value)| {
+                let inner = format!("{path}.{}", key.get_ref());
+                (key.get_ref().to_string(), json(document, &inner, value))
+            })
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+    }
+}

@@ -1,0 +1,132 @@
+//! librdkafka's own properties, passed through from `[kafka]` and `-X`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::document::Document;
+use super::parse::PropertyCheck;
+use super::problem::Problem;
+
+/// One `-X key=value`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Property {
+    /// The name, as `sasl.username`.
+    pub key: String,
+    /// The value. It may be a secret: it is in no `Debug` text.
+    pub value: String,
+}
+
+impl fmt::Debug for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=…", self.key)
+    }
+}
+
+impl FromStr for Property {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((key, value)) if !key.trim().is_empty() => {
+                Ok(Self { key: key.trim().to_owned(), value: value.to_owned() })
+            }
+            // The text is not repeated: it may be a secret.
+            _ => Err("expected key=value".to_owned()),
+        }
+    }
+}
+
+/// Properties by name. Their values are in no `Debug` text, since some are secrets.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Properties(BTreeMap<String, String>);
+
+impl Properties {
+    /// Names and values, in the order of the names.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// The value of one.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+}
+
+impl fmt::Debug for Properties {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// `[kafka]`, then the flags, which beat it.
+pub(super) fn read(
+    document: &Document,
+    table: Option<&DeTable<'_>>,
+    flags: &[Property],
+    check: PropertyCheck<'_>,
+) -> Properties {
+    let mut properties = Properties::default();
+    if let Some(table) = table {
+        read_table(document, table, "", check, &mut properties.0);
+    }
+    for Property { key, value } in flags {
+        if let Some(message) = check(key, value) {
+            document.push(Problem {
+                file: format!("-X {key}"),
+                place: None,
+                key: String::new(),
+                message,
+                help: String::new(),
+            });
+        }
+        properties.0.insert(key.clone(), value.clone());
+    }
+    properties
+}
+
+/// A name without quotes is a path in TOML: `sasl.username = "x"` comes as a table in a table.
+fn read_table(
+    document: &Document,
+    table: &DeTable<'_>,
+    prefix: &str,
+    check: PropertyCheck<'_>,
+    properties: &mut BTreeMap<String, String>,
+) {
+    for (key, value) in table {
+        let name = format!("{prefix}{}", key.get_ref());
+        if let DeValue::Table(inner) = value.get_ref() {
+            read_table(document, inner, &format!("{name}."), check, properties);
+            continue;
+        }
+        let problem = |message: String, help: &str| {
+            let place = document.place(key.span());
+            document.add(Some(place), format!("[kafka] {name}"), message, help);
+        };
+        let Some(text) = text_of(value) else {
+            let found = value.get_ref().type_str();
+            let message = format!("a property of librdkafka cannot be of the type {found}");
+            problem(message, "write a text, a number, true or false");
+            continue;
+        };
+        if let Some(message) = check(&name, &text) {
+            problem(message, "");
+        }
+        properties.insert(name, text);
+    }
+}
+
+fn text_of(value: &Spanned<DeValue<'_>>) -> Option<String> {
+    match value.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => {
+            i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n.to_string())
+        }
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Boolean(value) => Some(value.to_string()),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}

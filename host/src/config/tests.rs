@@ -1,0 +1,221 @@
+//! What a user sees of a wrong file, case by case, and that the shipped file is right.
+//! `BLESS=1` rewrites the expectations in `cases/`.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+/// As the room of librdkafka answers.
+fn check_property(key: &str, _value: &str) -> Option<String> {
+    let delivery = ["group.id", "enable.idempotence"];
+    delivery.contains(&key).then(|| "cannot be set: delivery depends on it".to_owned())
+}
+
+fn draft(text: &str) -> Draft {
+    parse("pipeline.toml", text, &Overrides::default(), &check_property)
+}
+
+#[track_caller]
+fn config(text: &str) -> Config {
+    draft(text).finish().unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+const LEAST: &str = "[source]\ntopic = \"user-login\"\n";
+
+#[test]
+fn every_problem_of_a_bad_file_is_shown_with_its_place_and_help() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/cases");
+    let bless = std::env::var_os("BLESS").is_some();
+    let mut wrong = Vec::new();
+    let mut cases = 0;
+    for entry in fs::read_dir(&folder).expect("the cases") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        cases += 1;
+        let text = fs::read_to_string(&path).expect("a case");
+        let found = draft(&text).problems.to_string();
+        let expected_path = path.with_extension("err");
+        if bless {
+            fs::write(&expected_path, &found).expect("writing the expectation");
+        }
+        let expected = fs::read_to_string(&expected_path).unwrap_or_default();
+        if found.is_empty() || found != expected {
+            wrong.push(format!("{}\n--- expected\n{expected}--- found\n{found}", path.display()));
+        }
+    }
+    assert!(cases >= 10, "only {cases} cases in {}", folder.display());
+    assert!(wrong.is_empty(), "{}\nBLESS=1 accepts what was found", wrong.join("\n"));
+}
+
+#[test]
+fn the_shipped_file_is_right_and_states_every_default() {
+    let shipped = config(SHIPPED);
+    let least = config(LEAST);
+    assert_eq!(shipped.name, least.name);
+    assert_eq!(shipped.source, least.source);
+    assert_eq!(shipped.sink, least.sink);
+    assert_eq!(shipped.dead_letters, least.dead_letters);
+    assert_eq!(shipped.late, least.late);
+    assert_eq!(shipped.state, least.state);
+    assert_eq!(shipped.delivery, least.delivery);
+    assert_eq!(shipped.limits, least.limits);
+    assert_eq!(shipped.properties, least.properties);
+
+    let stage = &config(&format!("{LEAST}[[stage]]\nplugin = \"filter\"\n")).stages[0];
+    assert_eq!(stage.on_error, shipped.stages[0].on_error);
+    assert_eq!(stage.name, shipped.stages[0].name);
+    assert_eq!(stage.limits, shipped.stages[0].limits);
+    let plugins: Vec<_> = shipped.stages.iter().map(|stage| stage.plugin.as_str()).collect();
+    assert_eq!(plugins, ["filter", "timestamps", "categorize", "anomaly"]);
+
+    let window = "[[window]]\nname = \"counts\"\nsize = \"60s\"\n";
+    let least = &config(&format!("{LEAST}{window}")).windows[0];
+    assert_eq!((&least.by, &least.time), (&Vec::new(), &EventTime::Record));
+    let time = EventTime::Field { pointer: "/timestamp".to_owned(), unit: TimeUnit::Auto };
+    let place = shipped.windows[0].place;
+    let by = vec!["/app_version".to_owned()];
+    assert_eq!(shipped.windows, [Window { by, time, place, ..least.clone() }]);
+}
+
+#[test]
+fn the_shipped_file_names_every_key() {
+    let keys = [
+        draft("[pipeline]\nx=1\n[source]\nx=1\n[sink]\nx=1\n[dead-letters]\nx=1\n[late]\nx=1\n"),
+        draft("[state]\nx=1\n[delivery]\nx=1\n[limits]\nx=1\n[[stage]]\nx=1\n[[window]]\nx=1\n"),
+        draft("[[window]]\ntime={x=1}\n[[stage]]\nlimits={x=1}\n"),
+    ];
+    let mut checked = 0;
+    for problem in keys.iter().flat_map(|draft| draft.problems.iter()) {
+        let Some(known) = problem.help.strip_prefix("take it out; known are ") else { continue };
+        for key in known.split(", ") {
+            checked += 1;
+            let stated = SHIPPED.lines().any(|line| {
+                line.contains(&format!("{key} = "))
+                    || line.trim_start_matches("# ") == format!("[stage.{key}]")
+            });
+            assert!(stated, "{} is missing from the shipped file: {key}", problem.key);
+        }
+    }
+    assert!(checked > 60, "only {checked} keys were looked for");
+}
+
+#[test]
+fn names_follow_the_source() {
+    let text = "[source]\ntopic = \"in\"\npartitions = 7\nreplication = 3\n\
+                [[window]]\nname = \"w\"\nsize = \"1m\"\nby = [\"/a\", \"/b\"]\n";
+    let found = config(text);
+    let topic = |name: &str| Topic { name: name.to_owned(), partitions: 7, replication: 3 };
+    assert_eq!(found.name, "in");
+    assert_eq!(found.sink.topic, topic("processed-in"));
+    assert_eq!(found.dead_letters.topic, topic("in-dead-letters"));
+    assert_eq!(found.late, topic("in-late"));
+    let window = &found.windows[0];
+    assert_eq!(window.by, ["/a", "/b"]);
+    assert_eq!(window.results_topic, "in-w");
+    assert_eq!(window.partial_topic, "in-w-partial");
+    assert_eq!(window.state_topic, "in-w-state");
+}
+
+#[test]
+fn a_stage_without_limits_has_those_of_all() {
+    let text = format!(
+        "{LEAST}[limits]\nplugin-memory = \"32MiB\"\ncall = \"1s\"\n\
+         [[stage]]\nplugin = \"a\"\n[[stage]]\nplugin = \"b\"\nlimits = {{ memory = \"1MiB\" }}\n"
+    );
+    let stages = config(&text).stages;
+    assert_eq!(stages[0].limits.memory, 32 << 20);
+    assert_eq!(stages[1].limits.memory, 1 << 20);
+    assert_eq!(stages[1].limits.call, Duration::from_secs(1));
+}
+
+#[test]
+fn settings_become_json() {
+    let text = format!(
+        "{LEAST}[[stage]]\nplugin = \"a\"\n[stage.settings]\n\
+         text = \"x\"\nnumber = 0x10\nhalf = 1_0.5\nyes = true\ndate = 2026-01-31\n\
+         list = [1, {{ a.b = 2 }}]\n"
+    );
+    let settings: serde_json::Value =
+        serde_json::from_str(&config(&text).stages[0].settings).expect("JSON");
+    let expected = serde_json::json!({
+        "text": "x", "number": 16, "half": 10.5, "yes": true, "date": "2026-01-31",
+        "list": [1, { "a": { "b": 2 } }],
+    });
+    assert_eq!(settings, expected);
+    let without = config(&format!("{LEAST}[[stage]]\nplugin = \"a\"\n"));
+    assert_eq!(&*without.stages[0].settings, "{}");
+}
+
+#[test]
+fn flags_beat_the_file() {
+    let text = format!(
+        "[pipeline]\nname = \"a\"\n{LEAST}[delivery]\nmode = \"at-least-once\"\n\
+         [kafka]\nclient.rack = \"b\"\n\"socket.timeout.ms\" = 100\nsocket.keepalive.enable = true\n"
+    );
+    let property = |text: &str| text.parse::<Property>().expect("a property");
+    let overrides = Overrides {
+        name: Some("c".to_owned()),
+        delivery: Some(Mode::ExactlyOnce),
+        properties: vec![property("client.rack=d"), property("sasl.password=a=b ")],
+    };
+    let found = parse("pipeline.toml", &text, &overrides, &check_property).finish();
+    let found = found.unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(found.name, "c");
+    assert_eq!(found.delivery.mode, Mode::ExactlyOnce);
+    let properties: Vec<_> = found.properties.iter().collect();
+    let expected = [
+        ("client.rack", "d"),
+        ("sasl.password", "a=b "),
+        ("socket.keepalive.enable", "true"),
+        ("socket.timeout.ms", "100"),
+    ];
+    assert_eq!(properties, expected);
+    assert!(!format!("{found:?}{overrides:?}").contains("a=b"), "a secret in a debug text");
+}
+
+#[test]
+fn a_refused_flag_is_a_problem_of_that_flag() {
+    let overrides = Overrides {
+        properties: vec!["group.id=x".parse().expect("a property")],
+        ..Overrides::default()
+    };
+    let problems = parse("pipeline.toml", "", &overrides, &check_property).problems.to_string();
+    assert_eq!(
+        problems,
+        "pipeline.toml: [source] topic: missing\n  \
+         help: add `topic = \"user-login\"`, with your topic's name\n\
+         -X group.id: cannot be set: delivery depends on it\n"
+    );
+}
+
+#[test]
+fn problems_of_plugins_join_those_of_the_file() {
+    let mut draft = draft(
+        "[source]\ntopic = \"in\"\npartitions = 0\n[[stage]]\nplugin = \"filtr\"\n[stage.settings]\na = 1\n",
+    );
+    assert_eq!(draft.stages().len(), 1);
+    draft.settings_problem(0, "refused".to_owned(), String::new());
+    draft.plugin_problem(0, "there is no filtr.wasm".to_owned(), "build it".to_owned());
+    assert_eq!(
+        draft.finish().expect_err("problems").to_string(),
+        "pipeline.toml:3:14: [source] partitions: 0 is not between 1 and 10000\n  \
+         3 | partitions = 0\n    |              ^\n  help: write for example `partitions = 4`\n\
+         pipeline.toml:5:10: stage \"filtr\": there is no filtr.wasm\n  \
+         5 | plugin = \"filtr\"\n    |          ^^^^^^^\n  help: build it\n\
+         pipeline.toml:6:1: stage \"filtr\" settings: refused\n  \
+         6 | [stage.settings]\n    | ^^^^^^^^^^^^^^^^\n"
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_problem() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join(FILE_NAME);
+    let problems =
+        read(&path, &Overrides::default(), &check_property).expect_err("no file").to_string();
+    assert!(problems.contains("pipeline.toml: cannot be read: "), "{problems}");
+}

@@ -1,0 +1,286 @@
+//! The checked configuration. Field docs show the TOML; the shipped `pipeline.toml` explains the
+//! keys to a user.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Place, Properties};
+
+/// A whole pipeline, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// The file it was read from, as shown to a person.
+    pub file: String,
+    /// `[pipeline] name`: the consumer group, and the first part of the state topics' names.
+    pub name: String,
+    /// `[source]`.
+    pub source: Source,
+    /// `[[stage]]`, in order; none is a pipeline that only copies.
+    pub stages: Vec<Stage>,
+    /// `[[window]]`, in order.
+    pub windows: Vec<Window>,
+    /// `[sink]`.
+    pub sink: Sink,
+    /// `[dead-letters]`.
+    pub dead_letters: DeadLetters,
+    /// `[late]`.
+    pub late: Topic,
+    /// `[state]`.
+    pub state: State,
+    /// `[delivery]`.
+    pub delivery: Delivery,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[kafka]` and `-X`.
+    pub properties: Properties,
+}
+
+/// A topic, and what it is created with where it is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// `topic = "user-login"`: a name that Kafka takes.
+    pub name: String,
+    /// `partitions = 4`: 1 to 10,000.
+    pub partitions: i32,
+    /// `replication = -1`: 1 to 100, or -1 for the broker's default.
+    pub replication: i32,
+}
+
+/// `[source]`: the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// The input topic.
+    pub topic: Topic,
+    /// `on-expired = "stop"`.
+    pub on_expired: OnExpired,
+}
+
+/// What happens when retention has deleted records that were not read yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExpired {
+    /// `"stop"`: the pipeline stops and says what is lost.
+    #[default]
+    Stop,
+    /// `"skip"`: it goes on at the oldest record there is.
+    Skip,
+}
+
+/// `[[stage]]`: one plugin in the chain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stage {
+    /// `name = "filter"`: unique; by default the plugin's.
+    pub name: String,
+    /// `plugin = "filter"`: `filter.wasm` in the plugins folder.
+    pub plugin: String,
+    /// `on-error = "dead-letter"`.
+    pub on_error: OnError,
+    /// `[stage.settings]` as JSON text, always an object.
+    pub settings: Arc<str>,
+    /// `[stage.limits]`, completed from `[limits]`.
+    pub limits: StageLimits,
+    /// Where the plugin is named.
+    pub place: Place,
+    /// Where the settings are, or the stage if there are none.
+    pub settings_place: Place,
+}
+
+/// What becomes of a record that a stage fails on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnError {
+    /// `"dead-letter"`: it goes to the dead letters.
+    #[default]
+    DeadLetter,
+    /// `"skip"`: it is dropped and counted.
+    Skip,
+    /// `"pass"`: it goes on as it was before the stage.
+    Pass,
+    /// `"stop"`: the pipeline stops.
+    Stop,
+}
+
+/// What one instance of a plugin may use. A call beyond one of these is a fault of the stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StageLimits {
+    /// `plugin-memory`, in a stage `memory = "64MiB"`: linear memory, bytes.
+    pub memory: u64,
+    /// `recycle-memory = "32MiB"`: an instance above it after a call is replaced before its next.
+    pub recycle_memory: u64,
+    /// `configure = "5s"`: wall time to start an instance and configure it.
+    pub configure: Duration,
+    /// `call = "100ms"`: wall time of one call, to which `call_per_event` is added.
+    pub call: Duration,
+    /// `call-per-event = "100us"`: further wall time for each event of the batch.
+    pub call_per_event: Duration,
+    /// `output-record = "8MiB"`: bytes that one record may bring forth.
+    pub output_record: u64,
+    /// `output-batch = "64MiB"`: bytes that one answer may hold.
+    pub output_batch: u64,
+    /// `outputs-per-record = 1000`: records that a transform may emit for one.
+    pub outputs_per_record: u32,
+    /// `log-lines-per-second = 20`: further lines are counted and left out.
+    pub log_lines_per_second: u32,
+}
+
+/// `[[window]]`: tumbling windows that count events by a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// `name = "counts"`: unique; part of the names of its topics.
+    pub name: String,
+    /// `size = "60s"`: whole milliseconds.
+    pub size: Duration,
+    /// `grace = "5s"`: for how long after its end a window waits for stragglers.
+    pub grace: Duration,
+    /// `by = "/app_version"`, or a list: JSON Pointers into the output event. Empty: all together.
+    pub by: Vec<String>,
+    /// `time = { field = "/timestamp", unit = "auto" }` or `time = "record"`.
+    pub time: EventTime,
+    /// `idle = "5s"`: a partition that is caught up and silent for this long closes its windows
+    /// by the wall clock.
+    pub idle: Duration,
+    /// `future-max = "1h"`: an event time further past its record's own timestamp does not move
+    /// the watermark.
+    pub future_max: Duration,
+    /// `keys-max = 1000000`: keys of all open windows of a partition; at more the pipeline stops.
+    pub keys_max: u64,
+    /// `bytes-max = "256MiB"`: the same in bytes of keys and accumulators.
+    pub bytes_max: u64,
+    /// Where its final results go, merged over partitions: `<input>-<window>`.
+    pub results_topic: String,
+    /// Where the results of each partition go: `<input>-<window>-partial`.
+    pub partial_topic: String,
+    /// Where its state is kept: `<pipeline>-<window>-state`.
+    pub state_topic: String,
+    /// Where it begins in the file.
+    pub place: Place,
+}
+
+/// Where the time of an event is read from, in the input record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventTime {
+    /// The record's own timestamp.
+    Record,
+    /// A field of the event; where it is missing or malformed, the record's own timestamp.
+    Field {
+        /// A JSON Pointer.
+        pointer: String,
+        /// How to read it.
+        unit: TimeUnit,
+    },
+}
+
+/// How a field says what time it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TimeUnit {
+    /// `"auto"`: a number is seconds, or milliseconds from 100,000,000,000 on; a text is RFC 3339.
+    #[default]
+    Auto,
+    /// `"seconds"` since the epoch.
+    Seconds,
+    /// `"milliseconds"` since the epoch.
+    Milliseconds,
+    /// `"rfc3339"`: a text such as `2026-01-31T12:00:00Z`.
+    Rfc3339,
+}
+
+/// `[sink]`: the output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sink {
+    /// The output topic.
+    pub topic: Topic,
+    /// `topics = []`: further ones that transforms may emit to; created like the sink's.
+    pub further: Vec<String>,
+}
+
+/// `[dead-letters]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetters {
+    /// Their topic, by default `<input>-dead-letters`.
+    pub topic: Topic,
+    /// `reject-share-max = 0.5`: above 0, at most 1. A stage that rejects a greater share stops the
+    /// pipeline; at 1 none ever does.
+    pub reject_share_max: f64,
+    /// `reject-share-over = 10000`: over how many of a stage's last records.
+    pub reject_share_over: u32,
+}
+
+/// `[state]`: how the compacted state topics are created.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    /// `replication = -1`, as in [`Topic`].
+    pub replication: i32,
+    /// `segment-age = "10m"`: the topics' `segment.ms`.
+    pub segment_age: Duration,
+    /// `segment-bytes = "16MiB"`: the topics' `segment.bytes`.
+    pub segment_bytes: u64,
+    /// `dirty-ratio = 0.1`: the topics' `min.cleanable.dirty.ratio`, above 0, at most 1.
+    pub dirty_ratio: f64,
+}
+
+/// `[delivery]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delivery {
+    /// `mode = "exactly-once"`.
+    pub mode: Mode,
+    /// `commit-interval = "200ms"`: from the first uncommitted record to the commit.
+    pub commit_interval: Duration,
+    /// `transaction-timeout = "10s"`: after that a broker aborts what a lost worker left open. More
+    /// than twice the commit interval.
+    pub transaction_timeout: Duration,
+}
+
+/// What is promised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// `"exactly-once"`: the effects of a record become visible exactly once.
+    #[default]
+    ExactlyOnce,
+    /// `"at-least-once"`: never not at all, after a failure perhaps more than once.
+    AtLeastOnce,
+}
+
+impl Mode {
+    /// Its name in `pipeline.toml`, on the command line and in the log.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ExactlyOnce => "exactly-once",
+            Self::AtLeastOnce => "at-least-once",
+        }
+    }
+}
+
+impl std::str::FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::ExactlyOnce, Self::AtLeastOnce]
+            .into_iter()
+            .find(|mode| mode.name() == text)
+            .ok_or_else(|| "expected exactly-once or at-least-once".to_owned())
+    }
+}
+
+/// `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// What every stage has unless it says otherwise.
+    pub stage: StageLimits,
+    /// When a batch is full.
+    pub batch: BatchLimits,
+    /// `faults-per-transaction = 32`: with more, the stage is broken and the pipeline stops.
+    pub faults_per_transaction: u32,
+    /// `fault-time-per-transaction = "2s"`: the same by the time that faulty calls took.
+    pub fault_time_per_transaction: Duration,
+    /// `wasm-file = "64MiB"`: a larger file is refused.
+    pub wasm_file: u64,
+}
+
+/// When a batch goes through the chain: at the first of these that is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// `batch-records = 2000`.
+    pub records: u32,
+    /// `batch-bytes = "4MiB"`: keys and values.
+    pub bytes: u64,
+    /// `batch-wait = "5ms"`: from its first record.
+    pub wait: Duration,
+}
