@@ -1,13 +1,6 @@
 //! A record of the input topic, borrowed from whoever fetched it.
 
-/// One header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header<'a> {
-    /// The name.
-    pub name: &'a str,
-    /// The value; none is not the same as empty.
-    pub value: Option<&'a [u8]>,
-}
+pub use crate::event::Header;
 
 /// A record as the chain takes it in.
 #[derive(Clone, Copy, Debug)]

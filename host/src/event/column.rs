@@ -2,6 +2,7 @@
 
 use super::Value;
 
+/// Where the text of an entry stands in the column's buffer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Entry {
     Absent,
@@ -18,10 +19,10 @@ enum Entry {
 pub struct Column {
     entries: Vec<Entry>,
     /// The texts of all entries, in the order of the entries.
-    bytes: Vec<u8>,
+    bytes: String,
     /// Where the text of each entry ends: as long as `entries` while every one is a text.
     ends: Vec<u32>,
-    index: Vec<u32>,
+    pub(super) index: Vec<u32>,
 }
 
 impl Column {
@@ -33,6 +34,11 @@ impl Column {
         }
         debug_assert!(column.index.iter().all(|&entry| (entry as usize) < column.len()));
         column
+    }
+
+    /// An empty one, with room for the index of as many events.
+    pub(super) fn for_events(events: usize) -> Self {
+        Self { index: Vec::with_capacity(events), ..Self::default() }
     }
 
     /// How many distinct values there are.
@@ -51,6 +57,7 @@ impl Column {
     }
 
     /// One entry of the dictionary.
+    #[inline]
     pub fn value(&self, entry: usize) -> Value<'_> {
         match self.entries[entry] {
             Entry::Absent => Value::Absent,
@@ -65,16 +72,16 @@ impl Column {
 
     /// All entries as texts in one buffer with their ends, if every one is a text.
     pub fn texts(&self) -> Option<(&[u8], &[u32])> {
-        (self.ends.len() == self.entries.len()).then_some((&self.bytes, &self.ends))
+        (self.ends.len() == self.entries.len()).then_some((self.bytes.as_bytes(), &self.ends))
     }
 
+    #[inline]
     fn text(&self, start: u32, end: u32) -> &str {
-        std::str::from_utf8(&self.bytes[start as usize..end as usize])
-            .expect("only whole strs are pushed")
+        &self.bytes[start as usize..end as usize]
     }
 
-    fn push(&mut self, value: Value<'_>) {
-        let start = self.bytes.len() as u32;
+    /// Adds an entry; the caller knows that no other is the same.
+    pub(super) fn push(&mut self, value: Value<'_>) {
         let entry = match value {
             Value::Absent => Entry::Absent,
             Value::Null => Entry::Null,
@@ -82,17 +89,24 @@ impl Column {
             Value::Integer(value) => Entry::Integer(value),
             Value::Number(value) => Entry::Number(value),
             Value::Text(text) => {
-                self.bytes.extend_from_slice(text.as_bytes());
+                let (start, end) = self.push_text(text);
                 if self.ends.len() == self.entries.len() {
-                    self.ends.push(self.bytes.len() as u32);
+                    self.ends.push(end);
                 }
-                Entry::Text { start, end: self.bytes.len() as u32 }
+                Entry::Text { start, end }
             }
             Value::Json(text) => {
-                self.bytes.extend_from_slice(text.as_bytes());
-                Entry::Json { start, end: self.bytes.len() as u32 }
+                let (start, end) = self.push_text(text);
+                Entry::Json { start, end }
             }
         };
         self.entries.push(entry);
+    }
+
+    fn push_text(&mut self, text: &str) -> (u32, u32) {
+        let start = self.bytes.len();
+        self.bytes.push_str(text);
+        let end = u32::try_from(self.bytes.len()).expect("a batch is far smaller than 4 GiB");
+        (start as u32, end)
     }
 }
