@@ -213,6 +213,12 @@ impl ClientSettings {
         self.base(&defaults, &fixed)
     }
 
+    /// A client that takes no part in delivery, such as one that only shows a topic: `defaults`, and
+    /// over them the user's properties.
+    pub fn plain(&self, defaults: &[(&str, &str)]) -> ClientConfig {
+        self.base(defaults, &[])
+    }
+
     /// A client for administration.
     pub(super) fn admin(&self) -> ClientConfig {
         self.base(&[], &[])
