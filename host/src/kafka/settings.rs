@@ -18,7 +18,7 @@ const RETRY_BACKOFF: Duration = Duration::from_millis(200);
 const REFUSED: &[(&str, &str)] = &[
     ("bootstrap.servers", "use --brokers"),
     ("metadata.broker.list", "use --brokers"),
-    ("group.id", "use [pipeline] name or [source] group"),
+    ("group.id", "use [pipeline] name or --group"),
     (
         "transactional.id",
         "it is made of pipeline, instance and worker, so that a restart fences its predecessor",
