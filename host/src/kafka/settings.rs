@@ -14,11 +14,16 @@ use super::error::{KafkaError, redact};
 /// one of its requests may have been retried (`RETRY_FREE`).
 const RETRY_BACKOFF: Duration = Duration::from_millis(200);
 
+/// librdkafka's own `batch.size`; larger batches gain nothing.
+const BATCH_BYTES: usize = 1_000_000;
+/// The largest `message.max.bytes` that librdkafka takes.
+const RECORD_BYTES_MAX: usize = 1_000_000_000;
+
 /// Properties that are not the user's to choose, with the reason.
 const REFUSED: &[(&str, &str)] = &[
     ("bootstrap.servers", "use --brokers"),
     ("metadata.broker.list", "use --brokers"),
-    ("group.id", "use [pipeline] name or --group"),
+    ("group.id", "use [pipeline] name or [source] group"),
     (
         "transactional.id",
         "it is made of pipeline, instance and worker, so that a restart fences its predecessor",
@@ -92,6 +97,8 @@ pub fn is_secret(key: &str) -> bool {
 pub struct ClientSettings {
     brokers: String,
     properties: BTreeMap<String, String>,
+    /// `batch.size` and `message.max.bytes` of producers, where topics ask for others.
+    sizes: Option<(usize, usize)>,
 }
 
 impl fmt::Debug for ClientSettings {
@@ -116,7 +123,7 @@ impl ClientSettings {
         properties: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, KafkaError> {
         let properties = properties.into_iter().map(|(k, v)| (k.into(), v.into())).collect();
-        let settings = ClientSettings { brokers: brokers.to_owned(), properties };
+        let settings = ClientSettings { brokers: brokers.to_owned(), properties, sizes: None };
         let problems = settings.problems();
         if problems.is_empty() {
             Ok(settings)
@@ -142,6 +149,14 @@ impl ClientSettings {
             }
         }
         problems
+    }
+
+    /// Makes producers fit the topics that they write to, by their `max.message.bytes`: the
+    /// smallest bounds a batch, so that a broker never refuses a batch whose records each fit; the
+    /// largest bounds a record. Properties that the user passes through win.
+    pub fn with_topic_sizes(mut self, smallest: usize, largest: usize) -> Self {
+        self.sizes = Some((smallest, largest));
+        self
     }
 
     /// The broker list, as given.
@@ -199,10 +214,16 @@ impl ClientSettings {
 
     /// A producer without idempotence or transactions set up yet.
     pub(super) fn producer(&self) -> ClientConfig {
+        let (batch, record) = self.sizes.unwrap_or((BATCH_BYTES, BATCH_BYTES));
+        // Smaller than librdkafka allows is one record a batch, which is what is meant.
+        let batch = batch.clamp(1, BATCH_BYTES).to_string();
+        let record = record.clamp(BATCH_BYTES, RECORD_BYTES_MAX).to_string();
         let defaults = [
             // What may wait to be sent; over it `send` answers `QueueFull`.
             ("queue.buffering.max.messages", "500000"),
             ("queue.buffering.max.kbytes", "262144"),
+            ("batch.size", &batch),
+            ("message.max.bytes", &record),
         ];
         let fixed = [
             ("acks", "all"),

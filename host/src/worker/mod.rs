@@ -1,5 +1,25 @@
 //! The loop: gather, run, produce, commit; recovery and rebalance as one path. Parses no JSON
 //! and knows nothing of wasmtime.
 
+mod backoff;
+mod batch;
+mod commit;
+mod dead_letter;
+mod failure;
 pub mod headers;
+mod job;
+mod poison;
+mod pool;
+mod publish;
+mod run;
+mod sink;
 pub mod status;
+mod stop;
+mod takeover;
+mod tally;
+
+pub use failure::{Failure, StopKind};
+pub use job::{Batching, Delivery, Job, OnExpired, OutTopic, Start, WindowJob};
+pub use pool::{Ended, Pool};
+pub use run::Event;
+pub use stop::Stop;

@@ -7,6 +7,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use crate::window::OpenWindow;
+
 /// A histogram of durations with fixed bounds.
 #[derive(Debug, Default)]
 pub struct Histogram {
@@ -92,6 +94,8 @@ pub struct PartitionStatus {
     pub end_offset: i64,
     /// The watermark of each window, by its name, in milliseconds since the epoch.
     pub watermarks: BTreeMap<String, i64>,
+    /// Up to which end each window is closed, by its name, in milliseconds since the epoch.
+    pub closed_before: BTreeMap<String, Option<i64>>,
 }
 
 impl PartitionStatus {
@@ -101,39 +105,24 @@ impl PartitionStatus {
     }
 }
 
-/// One key of an open window.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenWindow {
-    /// The window's name in `pipeline.toml`.
-    pub window: String,
-    /// Its start, in milliseconds since the epoch.
-    pub start: i64,
-    /// Its end, in milliseconds since the epoch; not in it.
-    pub end: i64,
-    /// The group key as JSON text.
-    pub key: String,
-    /// Events so far.
-    pub count: u64,
-}
-
 /// What is true of a worker at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// The input partitions that it holds.
     pub partitions: BTreeMap<i32, PartitionStatus>,
     /// Dead letters by reason, since the process started.
-    pub dead_letters: BTreeMap<&'static str, u64>,
+    pub dead_letters: BTreeMap<String, u64>,
     /// The stages, in order.
     pub stages: Vec<StageStatus>,
-    /// Keys of open windows, the newest windows first; at most [`Snapshot::OPEN_WINDOWS_MAX`].
+    /// The open windows with their largest groups, at most [`Snapshot::GROUPS_MAX`] each.
     pub open_windows: Vec<OpenWindow>,
     /// The generation of the rules that it runs.
     pub generation: u64,
 }
 
 impl Snapshot {
-    /// More keys of open windows than this are left out of a snapshot.
-    pub const OPEN_WINDOWS_MAX: usize = 200;
+    /// Smaller groups of an open window than so many are left out of a snapshot.
+    pub const GROUPS_MAX: usize = 50;
 }
 
 /// What one worker shows to the outside.

@@ -1,0 +1,82 @@
+//! A configuration and its topics as the work of the workers.
+
+use std::sync::Arc;
+
+use super::topics::{self, Topics};
+use crate::config::{self, Config, EventTime, Mode};
+use crate::kafka::{ClientSettings, KafkaError};
+use crate::window::{Limits, WindowSpec};
+use crate::worker::{Batching, Delivery, Job, OnExpired, Start, WindowJob};
+
+/// What a run needs besides its configuration.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The brokers.
+    pub client: ClientSettings,
+    /// The name of this process among those of the pipeline.
+    pub instance: String,
+    /// Where a new group begins.
+    pub start: Start,
+}
+
+/// Creates what topics are missing, and says what is to be done.
+pub fn job(config: &Config, setup: Setup) -> Result<Job, KafkaError> {
+    let topics = topics::prepare(&setup.client, config)?;
+    let (smallest, largest) = topics.message_bytes();
+    let Topics { input_partitions, sink, further, dead_letters, late, windows } = topics;
+    let windows = config.windows.iter().zip(windows);
+    Ok(Job {
+        client: setup.client.with_topic_sizes(smallest, largest),
+        group: config.name.clone(),
+        identity: format!("{}/{}", config.name, setup.instance),
+        input: config.source.topic.name.as_str().into(),
+        input_partitions,
+        start: setup.start,
+        on_expired: match config.source.on_expired {
+            config::OnExpired::Stop => OnExpired::Stop,
+            config::OnExpired::Skip => OnExpired::Skip,
+        },
+        delivery: match config.delivery.mode {
+            Mode::ExactlyOnce => Delivery::ExactlyOnce,
+            Mode::AtLeastOnce => Delivery::AtLeastOnce,
+        },
+        commit_interval: config.delivery.commit_interval,
+        transaction_timeout: config.delivery.transaction_timeout,
+        batching: Batching {
+            records: config.limits.batch.records as usize,
+            bytes: usize::try_from(config.limits.batch.bytes).unwrap_or(usize::MAX),
+            wait: config.limits.batch.wait,
+        },
+        sink,
+        further,
+        dead_letters,
+        late,
+        windows: windows
+            .map(|(window, (state, partial))| WindowJob {
+                spec: Arc::new(spec(window)),
+                state,
+                partial,
+            })
+            .collect(),
+    })
+}
+
+/// The definition of a window.
+pub fn spec(window: &config::Window) -> WindowSpec {
+    WindowSpec {
+        name: window.name.clone(),
+        size: window.size,
+        grace: window.grace,
+        group: window.by.clone(),
+        time: match &window.time {
+            EventTime::Record => "record".to_owned(),
+            EventTime::Field { pointer, unit } => format!("{pointer} {unit:?}"),
+        },
+        future_max: window.future_max,
+        idle: window.idle,
+        limits: Limits {
+            keys: usize::try_from(window.keys_max).unwrap_or(usize::MAX),
+            bytes: usize::try_from(window.bytes_max).unwrap_or(usize::MAX),
+        },
+    }
+}

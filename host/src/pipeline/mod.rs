@@ -1,0 +1,11 @@
+//! Puts a pipeline together: a checked configuration, its plugins and its topics become running
+//! workers. Decides nothing about records.
+
+mod generation;
+mod instance;
+mod job;
+mod topics;
+
+pub use generation::{Generation, Loader};
+pub use instance::Instance;
+pub use job::{Setup, job, spec};

@@ -1,0 +1,78 @@
+//! How long a worker waits before it tries again, and when it gives up.
+
+use std::time::{Duration, Instant};
+
+use super::failure::Failure;
+
+/// The first wait.
+const FIRST: Duration = Duration::from_millis(100);
+/// No wait is longer.
+const LONGEST: Duration = Duration::from_secs(10);
+/// Being fenced this often…
+const FENCED_MAX: usize = 3;
+/// …within this time means that another process has the same identity.
+const FENCED_WITHIN: Duration = Duration::from_secs(60);
+
+/// Waits that double from failure to failure, until something is committed.
+#[derive(Debug, Default)]
+pub struct Backoff {
+    failures: u32,
+    fenced: Vec<Instant>,
+}
+
+impl Backoff {
+    /// How long to wait now; an error where waiting would not help.
+    pub fn failed(&mut self, failure: &Failure) -> Result<Duration, Failure> {
+        if matches!(failure, Failure::Fenced(_)) {
+            self.fenced.retain(|at| at.elapsed() < FENCED_WITHIN);
+            self.fenced.push(Instant::now());
+            if self.fenced.len() >= FENCED_MAX {
+                return Err(Failure::stop(format!(
+                    "fenced {FENCED_MAX} times in {} s: another live process uses the same \
+                     transactional id; give each process an --instance of its own ({failure})",
+                    FENCED_WITHIN.as_secs()
+                )));
+            }
+        }
+        let delay = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
+        // A record that does not fit is known from now on, so there is nothing to wait for.
+        if !matches!(failure, Failure::TooLarge(_)) {
+            self.failures += 1;
+        }
+        Ok(delay)
+    }
+
+    /// Something was committed.
+    pub fn succeeded(&mut self) {
+        self.failures = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_ten_seconds_until_something_is_committed() {
+        let mut backoff = Backoff::default();
+        let failure = Failure::Recover("a broker went away".into());
+        let mut wait = || backoff.failed(&failure).expect("recoverable").as_millis();
+        assert_eq!([wait(), wait(), wait(), wait()], [100, 200, 400, 800]);
+        for _ in 0..40 {
+            wait();
+        }
+        assert_eq!(wait(), 10_000);
+        backoff.succeeded();
+        assert_eq!(backoff.failed(&failure).expect("recoverable").as_millis(), 100);
+    }
+
+    #[test]
+    fn fenced_again_and_again_names_the_other_process() {
+        let mut backoff = Backoff::default();
+        let failure = Failure::Fenced("fenced".into());
+        assert!(backoff.failed(&failure).is_ok());
+        assert!(backoff.failed(&failure).is_ok());
+        let stop = backoff.failed(&failure).expect_err("the third time");
+        assert!(stop.to_string().contains("--instance"), "{stop}");
+    }
+}

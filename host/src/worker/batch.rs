@@ -1,0 +1,267 @@
+//! One batch: from the messages of a fetch to records that are handed to the producer.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::dead_letter::Why;
+use super::failure::Failure;
+use super::poison::{Cut, Tag};
+use super::run::{Worker, wall_millis};
+use super::sink::Out;
+use crate::chain::{self, Header, Payload, Processed, Record};
+use crate::kafka::{HeadersArg, Message, Messages};
+use crate::window::{Events, Late, Origin, rfc3339};
+
+/// The reason of a dead letter whose record, or what became of it, does not fit its topic.
+const TOO_LARGE: &str = "record-too-large";
+/// The stage of such a dead letter.
+const SINK: &str = "sink";
+
+impl Worker {
+    /// Runs all messages of a fetch and writes what comes out. An error leaves a transaction that
+    /// must not be committed.
+    pub(super) fn process(&mut self, messages: &Messages) -> Result<(), Failure> {
+        self.begin()?;
+        let mut batch: Vec<Message<'_>> = Vec::with_capacity(messages.len());
+        let mut bytes = 0;
+        for message in messages.iter() {
+            debug_assert!(self.held.contains_key(&message.partition));
+            if self.is_too_large(&message)? {
+                continue;
+            }
+            let size = message.key.map_or(0, <[u8]>::len) + message.value.map_or(0, <[u8]>::len);
+            if bytes + size > self.job.batching.bytes && !batch.is_empty() {
+                self.run_batch(&batch)?;
+                batch.clear();
+                bytes = 0;
+            }
+            bytes += size;
+            self.tally.bytes_in += size as u64;
+            batch.push(message);
+        }
+        if !batch.is_empty() {
+            self.run_batch(&batch)?;
+        }
+        self.advance(messages);
+        Ok(())
+    }
+
+    /// Opens a transaction if none is open; its time starts with its first record, whatever
+    /// becomes of it (delivery rule 15).
+    pub(super) fn begin(&mut self) -> Result<(), Failure> {
+        if self.uncommitted_since.is_none() {
+            self.ensure_sink()?;
+            self.sink.as_ref().expect("made above").begin()?;
+            self.chain.transaction_started();
+            self.uncommitted_since = Some(Instant::now());
+        }
+        Ok(())
+    }
+
+    /// Notes how far each partition is processed. Offsets come from messages, never from a
+    /// client's position.
+    fn advance(&mut self, messages: &Messages) {
+        let mut last: Option<(i32, i64)> = None;
+        for message in messages.iter() {
+            match last {
+                Some((partition, _)) if partition == message.partition => {}
+                Some((partition, offset)) => self.processed(partition, offset),
+                None => {}
+            }
+            last = Some((message.partition, message.offset));
+        }
+        if let Some((partition, offset)) = last {
+            self.processed(partition, offset);
+        }
+        self.tally.records_in += messages.len() as u64;
+    }
+
+    fn processed(&mut self, partition: i32, offset: i64) {
+        if let Some(held) = self.held.get_mut(&partition) {
+            held.next_offset = offset + 1;
+            held.end_offset = held.end_offset.max(offset + 1);
+            held.silent_since = None;
+            held.is_touched = true;
+        }
+    }
+
+    /// Writes the dead letter of a record that is known not to fit. It does not come to the chain.
+    fn is_too_large(&mut self, message: &Message<'_>) -> Result<bool, Failure> {
+        let Some(known) = self.poison.get(message.partition, message.offset) else {
+            return Ok(false);
+        };
+        if known.too_large {
+            let why = Why {
+                reason: TOO_LARGE,
+                message: "what becomes of the record is larger than its topic's max.message.bytes",
+                stage: SINK,
+            };
+            self.dead_letter(message, why)?;
+        }
+        Ok(known.too_large)
+    }
+
+    /// Runs messages as one batch; as two where their outputs together are too large.
+    fn run_batch(&mut self, messages: &[Message<'_>]) -> Result<(), Failure> {
+        let mut headers: Vec<Header<'_>> = Vec::new();
+        let ranges: Vec<Range<usize>> = messages
+            .iter()
+            .map(|message| {
+                let start = headers.len();
+                let pairs = message.headers();
+                if !pairs.is_empty() {
+                    headers.extend(pairs.iter().map(|(name, value)| Header { name, value }));
+                }
+                start..headers.len()
+            })
+            .collect();
+        let records: Vec<Record<'_>> = messages
+            .iter()
+            .zip(ranges)
+            .map(|(message, range)| Record {
+                key: message.key,
+                value: message.value,
+                headers: &headers[range],
+                timestamp: message.timestamp,
+                partition: message.partition,
+                offset: message.offset,
+            })
+            .collect();
+        self.run_records(messages, &records)
+    }
+
+    fn run_records(
+        &mut self,
+        messages: &[Message<'_>],
+        records: &[Record<'_>],
+    ) -> Result<(), Failure> {
+        let processed = match self.chain.run(records, wall_millis()) {
+            Ok(processed) => processed,
+            Err(chain::Stop::OutputTooLarge { .. }) if records.len() > 1 => {
+                let middle = records.len() / 2;
+                self.run_records(&messages[..middle], &records[..middle])?;
+                return self.run_records(&messages[middle..], &records[middle..]);
+            }
+            Err(stop) => return Err(Failure::stop(stop.to_string())),
+        };
+        self.tally.ran(&processed, records);
+        self.write_outputs(messages, records, &processed)?;
+        for letter in &processed.dead_letters {
+            let stage = self.chain.place_name(letter.place).to_owned();
+            let why =
+                Why { reason: letter.reason.as_str(), message: &letter.message, stage: &stage };
+            self.dead_letter(&messages[letter.input as usize], why)?;
+        }
+        self.observe(messages, records, &processed)
+    }
+
+    fn write_outputs(
+        &mut self,
+        messages: &[Message<'_>],
+        records: &[Record<'_>],
+        processed: &Processed,
+    ) -> Result<(), Failure> {
+        let sink = self.sink.as_ref().expect("begin made it");
+        for output in &processed.outputs {
+            let message = &messages[output.input as usize];
+            let view = processed.view(output, records);
+            let own: Vec<(&str, Option<&[u8]>)>;
+            let headers = match output.payload {
+                Payload::Original | Payload::Edited(_) => {
+                    if view.headers.is_empty() {
+                        HeadersArg::None
+                    } else {
+                        HeadersArg::Copy(message.headers())
+                    }
+                }
+                Payload::Emitted(_) => {
+                    own = view.headers.iter().map(|header| (header.name, header.value)).collect();
+                    HeadersArg::Pairs(&own)
+                }
+            };
+            let tag =
+                Tag { partition: message.partition, offset: message.offset, is_dead_letter: false };
+            let out = Out {
+                key: view.key,
+                value: view.value,
+                headers,
+                timestamp: message.timestamp,
+                tag: tag.pack(),
+            };
+            self.alone(message, || sink.output(view.topic, message.partition, &out))?;
+        }
+        self.tally.records_out += processed.outputs.len() as u64;
+        Ok(())
+    }
+
+    /// Writes a dead letter, cut as far as is known to be necessary.
+    fn dead_letter(&mut self, message: &Message<'_>, why: Why<'_>) -> Result<(), Failure> {
+        let known = self.poison.get(message.partition, message.offset);
+        let cut = known.map_or(Cut::Whole, |known| known.cut);
+        let sink = self.sink.as_ref().expect("begin made it");
+        self.alone(message, || sink.dead_letter(message, why, cut))?;
+        self.tally.dead_letter(why, message);
+        Ok(())
+    }
+
+    /// Sends something of a record. That of a suspect goes by itself, so that the broker's answer
+    /// tells whether it is the one that does not fit.
+    fn alone(
+        &self,
+        message: &Message<'_>,
+        send: impl FnOnce() -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
+        let known = self.poison.get(message.partition, message.offset);
+        if !known.is_some_and(|known| known.is_suspect) {
+            return send();
+        }
+        self.written()?;
+        send()?;
+        self.written()
+    }
+
+    /// Lets the windows see what passed the stages, and sets late records aside.
+    fn observe(
+        &mut self,
+        messages: &[Message<'_>],
+        records: &[Record<'_>],
+        processed: &Processed,
+    ) -> Result<(), Failure> {
+        for (window, seen) in processed.observations.iter().enumerate() {
+            let input = |output: &u32| processed.outputs[*output as usize].input as usize;
+            let origin = |output: &u32| {
+                let record = &records[input(output)];
+                Origin { partition: record.partition, timestamp: record.timestamp }
+            };
+            let origins: Vec<Origin> = seen.outputs.iter().map(origin).collect();
+            let events = Events { origins: &origins, times: &seen.times, keys: &seen.keys };
+            let observed = self.windows[window].observe(events)?;
+            let late: Vec<(usize, Late)> = observed
+                .late
+                .iter()
+                .map(|late| (input(&seen.outputs[late.event as usize]), *late))
+                .collect();
+            self.tally.future += u64::from(observed.future);
+            self.status.counters.event_time_fallbacks.fetch_add(u64::from(seen.fallbacks), Relaxed);
+            let name = self.windows[window].spec().name.clone();
+            for (input, late) in late {
+                self.late(&messages[input], &name, late)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn late(&mut self, message: &Message<'_>, window: &str, late: Late) -> Result<(), Failure> {
+        let message_text = format!(
+            "its window {} was closed when it came, at watermark {}",
+            late.span,
+            rfc3339(late.watermark)
+        );
+        let why = Why { reason: "late", message: &message_text, stage: window };
+        let sink = self.sink.as_ref().expect("begin made it");
+        self.alone(message, || sink.late(message, why))?;
+        self.tally.late += 1;
+        Ok(())
+    }
+}

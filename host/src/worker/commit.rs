@@ -1,0 +1,136 @@
+//! Committing: window results, window state, everything that was written, and the offsets, as one.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use super::failure::Failure;
+use super::job::Delivery;
+use super::run::{Event, Worker, wall_millis};
+use crate::kafka::KafkaError;
+use crate::window::{ClosedWindow, Records};
+
+/// How long committing offsets without a transaction may take.
+const COMMIT_OFFSETS: std::time::Duration = std::time::Duration::from_secs(8);
+
+impl Worker {
+    /// Commits what is open, if anything is. After an error nothing of it may be committed later.
+    pub(super) fn commit(&mut self) -> Result<(), Failure> {
+        if self.uncommitted_since.is_none() {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let closed = self.write_windows()?;
+        self.step("waiting for the brokers to take the records");
+        self.written()?;
+        self.check_membership()?;
+        self.step("committing");
+        let offsets: Vec<(i32, i64)> = self.touched().collect();
+        let must_replace = self.commit_offsets(&offsets)?;
+        self.committed(started, closed, &offsets);
+        if must_replace {
+            // Not a failure: all is committed. Only this producer must not go on (rule 9).
+            self.status.counters.producers_replaced.fetch_add(1, Relaxed);
+            self.sink = None;
+        }
+        Ok(())
+    }
+
+    fn touched(&self) -> impl Iterator<Item = (i32, i64)> {
+        let touched = self.held.iter().filter(|(_, held)| held.is_touched);
+        touched.map(|(partition, held)| (*partition, held.next_offset))
+    }
+
+    /// Writes results and state of every window for every partition of the transaction.
+    fn write_windows(&mut self) -> Result<Vec<ClosedWindow>, Failure> {
+        let sink = self.sink.as_ref().expect("begin made it");
+        let touched: Vec<(i32, i64)> = self.touched().collect();
+        let mut records = Records::default();
+        let mut all_closed = Vec::new();
+        for (number, windows) in self.windows.iter_mut().enumerate() {
+            let closed = windows.take_closed();
+            for window in &closed {
+                records.clear();
+                window.write_records(&mut records);
+                sink.partial(number, window.partition, &records)?;
+            }
+            all_closed.extend(closed);
+            for &(partition, next_offset) in &touched {
+                records.clear();
+                windows.take_changes(partition, next_offset, &mut records);
+                sink.state(number, partition, &records)?;
+            }
+        }
+        Ok(all_closed)
+    }
+
+    /// Waits until everything that was sent is written, and learns what cannot be.
+    pub(super) fn written(&self) -> Result<(), Failure> {
+        let sink = self.sink.as_ref().expect("begin made it");
+        let flushed = sink.flush();
+        let (refused, other) = sink.refused();
+        if !refused.is_empty() {
+            return Err(Failure::TooLarge(refused));
+        }
+        match (other, flushed) {
+            (Some(error), _) | (None, Err(error)) => Err(error.into()),
+            (None, Ok(())) => Ok(()),
+        }
+    }
+
+    /// Under another member id somebody else may own the partitions as well (rule 2).
+    fn check_membership(&self) -> Result<(), Failure> {
+        let consumer = self.consumer.as_ref().expect("it gave the partitions");
+        if consumer.assignment_lost() {
+            return Err(Failure::Recover("the group went on without this worker".into()));
+        }
+        let member = consumer.member_id();
+        if member != self.member {
+            return Err(Failure::Rejoin(format!(
+                "this worker is another member of the group now ({:?}, not {:?})",
+                member.unwrap_or_default(),
+                self.member.as_deref().unwrap_or_default()
+            )));
+        }
+        Ok(())
+    }
+
+    fn commit_offsets(&self, offsets: &[(i32, i64)]) -> Result<bool, Failure> {
+        let consumer = self.consumer.as_ref().expect("it gave the partitions");
+        match self.job.delivery {
+            Delivery::ExactlyOnce => {
+                let group = consumer.group_metadata()?;
+                let sink = self.sink.as_ref().expect("begin made it");
+                let committed = sink.commit(&self.stop, &self.job.input, offsets, &group)?;
+                Ok(committed.may_have_retried)
+            }
+            Delivery::AtLeastOnce => {
+                match consumer.commit_sync(offsets, COMMIT_OFFSETS) {
+                    Ok(()) => Ok(false),
+                    // The group is about to take the partitions away; its event says how to go on.
+                    Err(KafkaError::Retry(error)) => Err(Failure::Recover(error.to_string())),
+                    Err(error) => Err(error.into()),
+                }
+            }
+        }
+    }
+
+    /// What follows from a commit, now that it is true.
+    fn committed(&mut self, started: Instant, closed: Vec<ClosedWindow>, offsets: &[(i32, i64)]) {
+        self.uncommitted_since = None;
+        for held in self.held.values_mut() {
+            held.is_touched = false;
+        }
+        for &(partition, next_offset) in offsets {
+            self.poison.forget_below(partition, next_offset);
+        }
+        let counters = &self.status.counters;
+        counters.commits.fetch_add(1, Relaxed);
+        counters.commit_seconds.observe(started.elapsed());
+        counters.windows_closed.fetch_add(closed.len() as u64, Relaxed);
+        self.tally.committed(counters, wall_millis());
+        if !closed.is_empty() {
+            // Nobody listens any more only when the process is about to end.
+            let _ = self.events.send(Event::Closed(closed));
+        }
+    }
+}

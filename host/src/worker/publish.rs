@@ -1,0 +1,82 @@
+//! What a worker shows of itself, a few times a second at most.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::run::{Held, Worker};
+use super::status::{PartitionStatus, Snapshot};
+
+/// How often a snapshot is published.
+const EVERY: Duration = Duration::from_millis(500);
+/// How often dead letters are logged.
+const LOG_EVERY: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// Publishes a snapshot if it is time for one.
+    pub(super) fn publish(&mut self) {
+        if self.published.elapsed() >= EVERY {
+            self.publish_now();
+        }
+    }
+
+    /// Publishes a snapshot.
+    pub(super) fn publish_now(&mut self) {
+        self.published = Instant::now();
+        self.log_dead_letter();
+        let windows = self.windows.iter();
+        self.status.publish(Snapshot {
+            partitions: self
+                .held
+                .iter()
+                .map(|(&at, held)| (at, self.partition(at, held)))
+                .collect(),
+            dead_letters: self.tally.dead_letters().clone(),
+            stages: self.tally.stages().to_vec(),
+            open_windows: windows
+                .flat_map(|windows| windows.open_windows(Snapshot::GROUPS_MAX))
+                .collect(),
+            generation: 1,
+        });
+    }
+
+    fn partition(&self, partition: i32, held: &Held) -> PartitionStatus {
+        // Behind the last record there may be control records, which nobody processes.
+        let caught_up = held.silent_since.is_some();
+        let watermark = |windows: &crate::window::Windows| {
+            let watermark = windows.partition(partition)?.watermark()?;
+            Some((windows.spec().name.clone(), watermark))
+        };
+        let watermarks: BTreeMap<_, _> = self.windows.iter().filter_map(watermark).collect();
+        let closed_before = |windows: &crate::window::Windows| {
+            let held = windows.partition(partition)?;
+            Some((windows.spec().name.clone(), held.closed_before()))
+        };
+        PartitionStatus {
+            next_offset: if caught_up { held.end_offset } else { held.next_offset },
+            end_offset: held.end_offset,
+            watermarks,
+            closed_before: self.windows.iter().filter_map(closed_before).collect(),
+        }
+    }
+
+    /// At most one line a second, whatever comes in; the counters have all of them.
+    fn log_dead_letter(&mut self) {
+        if self.dead_letter_logged.is_some_and(|at| at.elapsed() < LOG_EVERY) {
+            return;
+        }
+        if let Some(letter) = self.tally.take_example() {
+            self.dead_letter_logged = Some(Instant::now());
+            let so_far: u64 = self.tally.dead_letters().values().sum();
+            tracing::warn!(
+                worker = self.number,
+                stage = letter.stage,
+                reason = letter.reason,
+                partition = letter.partition,
+                offset = letter.offset,
+                so_far,
+                "dead letter: {}",
+                letter.message
+            );
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The loop of one worker.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+
+use super::backoff::Backoff;
+use super::failure::Failure;
+use super::job::Job;
+use super::poison::Poison;
+use super::sink::Sink;
+use super::status::WorkerStatus;
+use super::stop::Stop;
+use super::tally::Tally;
+use crate::chain::Chain;
+use crate::kafka::{Consumer, GroupOptions, KafkaError, Rebalance};
+use crate::window::{ClosedWindow, Windows};
+
+/// How often partitions are asked whether they have fallen silent.
+const IDLE_CHECK: Duration = Duration::from_millis(500);
+/// How long an idle worker waits for records before it looks at everything else.
+const IDLE_WAIT: Duration = Duration::from_millis(20);
+
+/// What a worker tells the control thread.
+#[derive(Debug)]
+pub enum Event {
+    /// Windows whose results are committed.
+    Closed(Vec<ClosedWindow>),
+}
+
+/// One input partition that is taken over.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Held {
+    /// The offset of the next record to process.
+    pub next_offset: i64,
+    /// The end of the partition, as far as is known.
+    pub end_offset: i64,
+    /// Since when the partition has been read to its end, in milliseconds of the wall clock.
+    pub silent_since: Option<i64>,
+    /// Whether the running transaction changes anything of it.
+    pub is_touched: bool,
+}
+
+/// A worker: a member of the group with a producer and a chain of its own.
+pub struct Worker {
+    pub(super) job: Arc<Job>,
+    pub(super) number: usize,
+    pub(super) status: Arc<WorkerStatus>,
+    pub(super) stop: Stop,
+    pub(super) events: Sender<Event>,
+    pub(super) chain: Chain,
+    pub(super) consumer: Option<Consumer>,
+    /// The id under which partitions were assigned.
+    pub(super) member: Option<String>,
+    pub(super) sink: Option<Sink>,
+    pub(super) held: BTreeMap<i32, Held>,
+    /// Partitions that are assigned, but whose state and position are to be read again.
+    pub(super) adrift: Vec<i32>,
+    pub(super) windows: Vec<Windows>,
+    /// When the first uncommitted record, or change of a window, came in.
+    pub(super) uncommitted_since: Option<Instant>,
+    pub(super) poison: Poison,
+    pub(super) tally: Tally,
+    idle_checked: Instant,
+    pub(super) published: Instant,
+    pub(super) dead_letter_logged: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Worker {
+    /// A worker that has not talked to any broker yet. `number` is unique in the process.
+    pub fn new(
+        job: Arc<Job>,
+        number: usize,
+        status: Arc<WorkerStatus>,
+        stop: Stop,
+        events: Sender<Event>,
+        chain: Chain,
+    ) -> Self {
+        let windows = job.windows.iter().map(|window| Windows::new(window.spec.clone())).collect();
+        Self {
+            tally: Tally::new(&chain),
+            job,
+            number,
+            status,
+            stop,
+            events,
+            chain,
+            consumer: None,
+            member: None,
+            sink: None,
+            held: BTreeMap::new(),
+            adrift: Vec::new(),
+            windows,
+            uncommitted_since: None,
+            poison: Poison::default(),
+            idle_checked: Instant::now(),
+            published: Instant::now(),
+            dead_letter_logged: None,
+            backoff: Backoff::default(),
+        }
+    }
+
+    /// Works until a stop is asked for, or something happens that it cannot mend.
+    pub fn run(mut self) -> Result<(), Failure> {
+        let ended = loop {
+            match self.work() {
+                Ok(()) | Err(Failure::Stopped) => break Ok(()),
+                Err(stop @ Failure::Stop { .. }) => break Err(stop),
+                Err(failure) => {
+                    if let Err(stop) = self.recover(failure) {
+                        break Err(stop);
+                    }
+                }
+            }
+        };
+        self.leave();
+        ended
+    }
+
+    /// Works until a stop is asked for; every way out of here with an error goes to `recover`.
+    fn work(&mut self) -> Result<(), Failure> {
+        loop {
+            self.step("answering the group");
+            self.answer_rebalances()?;
+            if !self.adrift.is_empty() {
+                self.take_over_adrift()?;
+            }
+            if self.stop.is_raised() {
+                return self.commit();
+            }
+            self.step("fetching");
+            self.gather()?;
+            self.close_idle()?;
+            let due = |since: Instant| since.elapsed() >= self.job.commit_interval;
+            if self.uncommitted_since.is_some_and(due) {
+                self.commit()?;
+                self.backoff.succeeded();
+            }
+            self.publish();
+        }
+    }
+
+    /// Fetches a batch, runs it and writes what comes out.
+    fn gather(&mut self) -> Result<(), Failure> {
+        let wait = match self.uncommitted_since {
+            None => IDLE_WAIT,
+            Some(since) => {
+                let left = self.job.commit_interval.saturating_sub(since.elapsed());
+                left.min(self.job.batching.wait)
+            }
+        };
+        let batching = self.job.batching;
+        let consumer = self.consumer.as_mut().expect("answer_rebalances makes it");
+        let messages = consumer.fetch(batching.records, wait);
+        for (partition, error) in messages.errors() {
+            self.consumer_trouble(*partition, error)?;
+        }
+        if !messages.is_empty() {
+            self.step("running the chain");
+            self.process(&messages)?;
+        }
+        let now = wall_millis();
+        for &(partition, end) in messages.ends() {
+            if let Some(held) = self.held.get_mut(&partition) {
+                held.end_offset = end;
+                held.silent_since.get_or_insert(now);
+            }
+        }
+        Ok(())
+    }
+
+    /// An error that the consumer reported instead of a record.
+    fn consumer_trouble(&self, partition: i32, error: &KafkaError) -> Result<(), Failure> {
+        let topic = &self.job.input;
+        match error {
+            KafkaError::Unreachable(_) | KafkaError::Retry(_) => {
+                tracing::debug!(worker = self.number, %error, "consumer");
+                Ok(())
+            }
+            KafkaError::OffsetGone(_) if self.held.contains_key(&partition) => {
+                // The take-over looks at what is there, and decides by `on_expired`.
+                Err(Failure::Recover(format!("reading {topic} partition {partition}: {error}")))
+            }
+            error => Err(error.clone().into()),
+        }
+    }
+
+    /// Serves the group: answers whatever it asks, and joins it if need be.
+    fn answer_rebalances(&mut self) -> Result<(), Failure> {
+        if self.consumer.is_none() {
+            let Job { client, group, input, .. } = &*self.job;
+            self.consumer = Some(Consumer::new(client, group, input, &GroupOptions::default())?);
+        }
+        loop {
+            let consumer = self.consumer.as_mut().expect("made above");
+            let Some(event) = consumer.poll_rebalance() else { return Ok(()) };
+            match event {
+                Rebalance::Assigned(partitions) => self.take_over(&partitions)?,
+                Rebalance::Revoked(partitions) => self.give_up(&partitions)?,
+                Rebalance::Lost(partitions) => {
+                    self.forget(&partitions)?;
+                    return Err(Failure::Recover("the group went on without this worker".into()));
+                }
+                Rebalance::Error(error) => self.consumer_trouble(-1, &error)?,
+            }
+            self.publish_now();
+        }
+    }
+
+    /// Commits, then gives partitions up; the next owner begins where this commit ends. If the
+    /// commit fails the partitions are given up all the same, without a trace of what was done.
+    fn give_up(&mut self, partitions: &[i32]) -> Result<(), Failure> {
+        let committed = self.commit();
+        if committed.is_err() {
+            self.drop_uncommitted();
+        }
+        self.forget(partitions)?;
+        tracing::info!(worker = self.number, ?partitions, "partitions given up");
+        committed
+    }
+
+    /// Answers a revocation: nothing of these partitions is left.
+    fn forget(&mut self, partitions: &[i32]) -> Result<(), Failure> {
+        for partition in partitions {
+            self.held.remove(partition);
+            self.adrift.retain(|adrift| adrift != partition);
+            for windows in &mut self.windows {
+                windows.release(*partition);
+            }
+        }
+        let consumer = self.consumer.as_mut().expect("it asked");
+        Ok(consumer.unassign(partitions)?)
+    }
+
+    /// The one failure path: nothing that is not committed is left, and everything is read again.
+    fn recover(&mut self, failure: Failure) -> Result<(), Failure> {
+        self.status.counters.recoveries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let delay = self.backoff.failed(&failure)?;
+        let milliseconds = delay.as_millis() as u64;
+        tracing::warn!(
+            worker = self.number, error = %failure, retry_in_ms = milliseconds,
+            "going back to what is committed"
+        );
+        if let Failure::TooLarge(refused) = &failure
+            && !self.poison.learn(refused.clone())
+        {
+            return Err(Failure::input(format!(
+                "not even an empty dead letter fits into topic {}: raise its max.message.bytes",
+                self.job.dead_letters.name
+            )));
+        }
+        self.drop_uncommitted();
+        if matches!(failure, Failure::Rejoin(_)) {
+            self.consumer = None;
+            self.member = None;
+            self.adrift.clear();
+        }
+        self.publish_now();
+        self.step("waiting before another try");
+        self.stop.sleep(delay);
+        Ok(())
+    }
+
+    /// Throws the producer and the state away. Partitions stay assigned, and are adrift.
+    pub(super) fn drop_uncommitted(&mut self) {
+        if self.uncommitted_since.take().is_some() {
+            self.status.counters.aborts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        }
+        self.sink = None;
+        self.tally.clear();
+        for windows in &mut self.windows {
+            windows.clear();
+        }
+        self.adrift.extend(std::mem::take(&mut self.held).into_keys());
+    }
+
+    /// Leaves the group, within a bounded time. What is not committed is thrown away.
+    fn leave(&mut self) {
+        self.status.ready.store(false, std::sync::atomic::Ordering::Relaxed);
+        self.drop_uncommitted();
+        self.step("leaving the group");
+        if let Some(consumer) = self.consumer.take() {
+            consumer.close().wait(Duration::from_secs(3));
+        }
+        self.publish_now();
+    }
+
+    pub(super) fn step(&self, call: &'static str) {
+        self.status.step(call);
+    }
+
+    /// Lets the wall clock close windows of partitions that have been silent at their end.
+    fn close_idle(&mut self) -> Result<(), Failure> {
+        if self.idle_checked.elapsed() < IDLE_CHECK {
+            return Ok(());
+        }
+        self.idle_checked = Instant::now();
+        let now = wall_millis();
+        let mut moved = false;
+        for (&partition, held) in &mut self.held {
+            let Some(since) = held.silent_since else { continue };
+            for windows in &mut self.windows {
+                if windows.close_idle(partition, since, now) {
+                    held.is_touched = true;
+                    moved = true;
+                }
+            }
+        }
+        if moved { self.begin() } else { Ok(()) }
+    }
+}
+
+/// The wall clock, in milliseconds since the epoch.
+pub(super) fn wall_millis() -> i64 {
+    chrono::Utc::now().timestamp_millis()
+}

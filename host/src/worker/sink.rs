@@ -1,0 +1,274 @@
+//! What a worker writes: one producer with its topics, and the calls that make a commit.
+
+use std::time::{Duration, Instant};
+
+use super::dead_letter::{Letter, Why};
+use super::failure::Failure;
+use super::job::{Delivery, Job, OutTopic};
+use super::poison::{Cut, Tag};
+use super::stop::Stop;
+use crate::kafka::{
+    GroupMetadata, HeadersArg, KafkaError, Message, Mode, Producer, RetryWatch, SendError,
+    TopicHandle, partition_for_key,
+};
+use crate::window::Records;
+
+/// How long one call to the brokers may take; below the transaction's own timeout, so that the
+/// broker does not give it up first.
+const CALL: Duration = Duration::from_secs(8);
+/// How long `send` may be held up by a full queue.
+const QUEUE_FULL_MAX: Duration = Duration::from_secs(20);
+
+/// One record to write.
+pub struct Out<'a> {
+    pub key: Option<&'a [u8]>,
+    pub value: Option<&'a [u8]>,
+    pub headers: HeadersArg<'a>,
+    pub timestamp: Option<i64>,
+    pub tag: u64,
+}
+
+/// A topic with its handle.
+struct Target {
+    handle: TopicHandle,
+    partitions: i32,
+}
+
+impl Target {
+    fn open(producer: &Producer, topic: &OutTopic) -> Result<Self, KafkaError> {
+        Ok(Self { handle: producer.topic(&topic.name)?, partitions: topic.partitions })
+    }
+
+    /// Where a record goes: by its key as Java clients do it, else where its input was.
+    fn partition(&self, key: Option<&[u8]>, input_partition: i32) -> i32 {
+        match key {
+            Some(key) => partition_for_key(key, self.partitions),
+            None => input_partition % self.partitions,
+        }
+    }
+}
+
+/// A producer in use. Dropped whole after any failure.
+pub struct Sink {
+    producer: Producer,
+    delivery: Delivery,
+    sink: Target,
+    further: Vec<Target>,
+    dead_letters: Target,
+    late: Target,
+    /// State and results of each window.
+    windows: Vec<(Target, Target)>,
+    input: std::sync::Arc<str>,
+}
+
+/// What a commit took.
+pub struct Committed {
+    /// Whether a request may have been sent twice, so that this producer must not begin another
+    /// transaction (delivery rule 9).
+    pub may_have_retried: bool,
+}
+
+impl Sink {
+    /// Makes a producer and, exactly-once, fences every other one with this worker's id and ends
+    /// the transaction that it left open.
+    pub fn open(job: &Job, worker: usize, stop: &Stop) -> Result<Self, KafkaError> {
+        let mode = match job.delivery {
+            Delivery::ExactlyOnce => Mode::Transactional {
+                id: format!("{}/{worker}", job.identity),
+                timeout: job.transaction_timeout,
+            },
+            Delivery::AtLeastOnce => Mode::Idempotent,
+        };
+        let producer = Producer::new(&job.client, &mode)?;
+        if job.delivery == Delivery::ExactlyOnce {
+            let until = Instant::now() + CALL;
+            stop.retry(until, || producer.init_transactions(CALL))?;
+        }
+        let open = |topic: &OutTopic| Target::open(&producer, topic);
+        let windows = job.windows.iter();
+        Ok(Self {
+            delivery: job.delivery,
+            sink: open(&job.sink)?,
+            further: job.further.iter().map(open).collect::<Result<_, _>>()?,
+            dead_letters: open(&job.dead_letters)?,
+            late: open(&job.late)?,
+            windows: windows
+                .map(|window| Ok((open(&window.state)?, open(&window.partial)?)))
+                .collect::<Result<_, KafkaError>>()?,
+            input: job.input.clone(),
+            producer,
+        })
+    }
+
+    /// Opens a transaction. Talks to no broker.
+    pub fn begin(&self) -> Result<(), KafkaError> {
+        match self.delivery {
+            Delivery::ExactlyOnce => self.producer.begin(),
+            Delivery::AtLeastOnce => Ok(()),
+        }
+    }
+
+    /// Writes an output: to the sink, or to the further topic of this name.
+    pub fn output(
+        &self,
+        topic: Option<&str>,
+        input_partition: i32,
+        out: &Out<'_>,
+    ) -> Result<(), Failure> {
+        let target = match topic {
+            None => &self.sink,
+            Some(name) => {
+                let found = self.further.iter().find(|target| target.handle.name() == name);
+                found.ok_or_else(|| {
+                    Failure::stop(format!("a stage emitted to topic {name:?}, which is not open"))
+                })?
+            }
+        };
+        self.send(target, target.partition(out.key, input_partition), out)
+    }
+
+    /// Writes a dead letter.
+    pub fn dead_letter(
+        &self,
+        message: &Message<'_>,
+        why: Why<'_>,
+        cut: Cut,
+    ) -> Result<(), Failure> {
+        let tag =
+            Tag { partition: message.partition, offset: message.offset, is_dead_letter: true };
+        self.letter(&self.dead_letters, message, why, cut, tag)
+    }
+
+    /// Writes a late record.
+    pub fn late(&self, message: &Message<'_>, why: Why<'_>) -> Result<(), Failure> {
+        let tag =
+            Tag { partition: message.partition, offset: message.offset, is_dead_letter: false };
+        self.letter(&self.late, message, why, Cut::Whole, tag)
+    }
+
+    /// Writes the state records of one partition of a window.
+    pub fn state(&self, window: usize, partition: i32, records: &Records) -> Result<(), Failure> {
+        self.records(&self.windows[window].0, partition, records)
+    }
+
+    /// Writes the results of one partition of a window.
+    pub fn partial(&self, window: usize, partition: i32, records: &Records) -> Result<(), Failure> {
+        let target = &self.windows[window].1;
+        self.records(target, partition % target.partitions, records)
+    }
+
+    /// Waits until everything is written. An error may say which records cannot be.
+    pub fn flush(&self) -> Result<(), KafkaError> {
+        self.producer.flush(CALL).map(|_| ())
+    }
+
+    /// The records that were refused as too large since the last call, and the first other error.
+    pub fn refused(&self) -> (Vec<Tag>, Option<KafkaError>) {
+        let mut refused = Vec::new();
+        let mut other = None;
+        for failure in self.producer.failures() {
+            match (failure.error, Tag::unpack(failure.tag)) {
+                (KafkaError::TooLarge(_), Some(tag)) => refused.push(tag),
+                // What was purged behind a refused record says nothing of its own.
+                (error, _) => _ = other.get_or_insert(error),
+            }
+        }
+        (refused, other)
+    }
+
+    /// Adds the offsets to the transaction and commits it.
+    pub fn commit(
+        &self,
+        stop: &Stop,
+        topic: &str,
+        offsets: &[(i32, i64)],
+        group: &GroupMetadata,
+    ) -> Result<Committed, KafkaError> {
+        let until = Instant::now() + CALL;
+        let mut watch = RetryWatch::default();
+        let timed = |watch: &mut RetryWatch, call: &dyn Fn() -> Result<Duration, KafkaError>| {
+            let started = Instant::now();
+            stop.retry(until, call)?;
+            // All of it, the tries that librdkafka said to make again included.
+            watch.note(started.elapsed());
+            Ok::<_, KafkaError>(())
+        };
+        timed(&mut watch, &|| self.producer.send_offsets(offsets, topic, group, CALL))?;
+        timed(&mut watch, &|| self.producer.commit(CALL))?;
+        Ok(Committed { may_have_retried: watch.must_replace() })
+    }
+
+    fn letter(
+        &self,
+        target: &Target,
+        message: &Message<'_>,
+        why: Why<'_>,
+        cut: Cut,
+        tag: Tag,
+    ) -> Result<(), Failure> {
+        let letter = Letter::new(&self.input, message, why, cut);
+        let pairs = letter.pairs();
+        let out = Out {
+            key: letter.key,
+            value: letter.value,
+            headers: letter.headers(message, &pairs),
+            timestamp: message.timestamp,
+            tag: tag.pack(),
+        };
+        self.send(target, message.partition % target.partitions, &out)
+    }
+
+    fn records(&self, target: &Target, partition: i32, records: &Records) -> Result<(), Failure> {
+        for (key, value) in records.iter() {
+            let out = Out {
+                key: Some(key),
+                value,
+                headers: HeadersArg::None,
+                timestamp: None,
+                tag: Tag::NONE,
+            };
+            self.send(target, partition, &out)?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, target: &Target, partition: i32, out: &Out<'_>) -> Result<(), Failure> {
+        let mut waiting: Option<Instant> = None;
+        loop {
+            let sent = self.producer.send(
+                &target.handle,
+                Some(partition),
+                out.key,
+                out.value,
+                out.headers,
+                out.timestamp,
+                out.tag,
+            );
+            match sent {
+                Ok(()) => return Ok(()),
+                Err(SendError::QueueFull) => {
+                    if waiting.get_or_insert_with(Instant::now).elapsed() > QUEUE_FULL_MAX {
+                        let name = target.handle.name();
+                        return Err(Failure::Recover(format!(
+                            "writing to {name}: the brokers have taken nothing for {} s",
+                            QUEUE_FULL_MAX.as_secs()
+                        )));
+                    }
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                Err(SendError::TooLarge(error)) => {
+                    return Err(match Tag::unpack(out.tag) {
+                        Some(tag) => Failure::TooLarge(vec![tag]),
+                        None => Failure::input(format!(
+                            "a window's state or result is too large for its topic: {error}; \
+                             raise its max.message.bytes or group by a shorter field"
+                        )),
+                    });
+                }
+                Err(SendError::NoPartition(error) | SendError::Failed(error)) => {
+                    return Err(error.into());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Taking partitions over: after an assignment, and after a failure, by the same path.
+
+use std::time::Duration;
+
+use super::failure::Failure;
+use super::job::{Delivery, OnExpired, Start};
+use super::run::{Held, Worker};
+use super::sink::Sink;
+use crate::kafka::StateReader;
+use crate::window::{Marker, PartitionWindows, Restore, StateError};
+
+/// How long a question to the group or to a partition's leader may take.
+const QUESTION: Duration = Duration::from_secs(10);
+/// How long a restore may wait for transactions that are open in the state topic: longer than a
+/// broker needs to give up those of a dead worker.
+const RESTORE: Duration = Duration::from_secs(25);
+
+/// Where to begin with a partition, and the state that belongs there.
+struct Found {
+    partition: i32,
+    offset: i64,
+    windows: Vec<PartitionWindows>,
+}
+
+impl Worker {
+    /// Answers an assignment.
+    pub(super) fn take_over(&mut self, partitions: &[i32]) -> Result<(), Failure> {
+        let found = self.find(partitions)?;
+        let offsets: Vec<_> = found.iter().map(|found| (found.partition, found.offset)).collect();
+        let consumer = self.consumer.as_mut().expect("it asked");
+        consumer.assign(&offsets)?;
+        self.hold(found);
+        tracing::info!(worker = self.number, ?offsets, "partitions taken over");
+        Ok(())
+    }
+
+    /// Takes over again what is assigned and adrift since a failure.
+    pub(super) fn take_over_adrift(&mut self) -> Result<(), Failure> {
+        self.adrift.sort_unstable();
+        self.adrift.dedup();
+        let found = self.find(&self.adrift.clone())?;
+        let offsets: Vec<_> = found.iter().map(|found| (found.partition, found.offset)).collect();
+        self.step("rewinding");
+        self.consumer.as_mut().expect("it assigned them").seek(&offsets, QUESTION)?;
+        self.adrift.clear();
+        self.hold(found);
+        tracing::info!(worker = self.number, ?offsets, "rewound to what is committed");
+        Ok(())
+    }
+
+    fn hold(&mut self, found: Vec<Found>) {
+        self.member = self.consumer.as_ref().and_then(|consumer| consumer.member_id());
+        for Found { partition, offset, windows } in found {
+            for (all, windows) in self.windows.iter_mut().zip(windows) {
+                all.adopt(windows);
+            }
+            let held = Held {
+                next_offset: offset,
+                end_offset: offset,
+                silent_since: None,
+                is_touched: false,
+            };
+            self.held.insert(partition, held);
+        }
+        self.status.ready.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// The order matters: the producer first, which ends what this worker's predecessor left open;
+    /// then the committed offset, which waits for what others are just committing; then the state,
+    /// which holds what was committed with that offset.
+    fn find(&mut self, partitions: &[i32]) -> Result<Vec<Found>, Failure> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        if let Some(new) = partitions.iter().find(|&&at| at >= self.job.input_partitions) {
+            return Err(Failure::input(format!(
+                "topic {} has partition {new} now, and had {} partitions when the pipeline started; \
+                 the state topics need as many: start again, which says how",
+                self.job.input, self.job.input_partitions
+            )));
+        }
+        self.ensure_sink()?;
+        self.step("asking for committed offsets");
+        let consumer = self.consumer.as_ref().expect("partitions come from it");
+        let committed = consumer.committed(partitions, QUESTION)?;
+        let mut found = Vec::new();
+        let mut states = self.state_readers()?;
+        for (partition, committed) in committed {
+            self.step("restoring window state");
+            let restored = self.restore(&mut states, partition)?;
+            let offset = self.offset(partition, committed, &restored)?;
+            let windows = restored.into_iter().map(|(windows, _)| windows).collect();
+            found.push(Found { partition, offset, windows });
+        }
+        Ok(found)
+    }
+
+    /// Makes the producer if there is none.
+    pub(super) fn ensure_sink(&mut self) -> Result<(), Failure> {
+        if self.sink.is_none() {
+            self.step("starting the producer");
+            self.sink = Some(Sink::open(&self.job, self.number, &self.stop)?);
+        }
+        Ok(())
+    }
+
+    fn state_readers(&self) -> Result<Vec<StateReader>, Failure> {
+        let job = &self.job;
+        let reader = |topic: &str| StateReader::new(&job.client, &job.group, topic);
+        Ok(job.windows.iter().map(|window| reader(&window.state.name)).collect::<Result<_, _>>()?)
+    }
+
+    fn restore(
+        &self,
+        states: &mut [StateReader],
+        partition: i32,
+    ) -> Result<Vec<(PartitionWindows, Option<Marker>)>, Failure> {
+        let mut restored = Vec::new();
+        for (reader, window) in states.iter_mut().zip(&self.job.windows) {
+            let mut restore = Restore::new(window.spec.clone(), partition);
+            let mut records = 0_u32;
+            reader.read(partition, RESTORE, self.stop.flag(), |record| {
+                restore.apply(record.key, record.value);
+                records += 1;
+                if records.is_multiple_of(10_000) {
+                    self.step("restoring window state");
+                }
+            })?;
+            restored.push(restore.finish()?);
+        }
+        Ok(restored)
+    }
+
+    /// Where to begin: where the group's offset and the state agree.
+    fn offset(
+        &self,
+        partition: i32,
+        committed: Option<i64>,
+        restored: &[(PartitionWindows, Option<Marker>)],
+    ) -> Result<i64, Failure> {
+        let consumer = self.consumer.as_ref().expect("partitions come from it");
+        let (low, high) = consumer.watermarks(partition, QUESTION)?;
+        let mut offset = committed;
+        for (window, (_, marker)) in self.job.windows.iter().zip(restored) {
+            let Some(marker) = marker else { continue };
+            match (self.job.delivery, committed) {
+                (_, Some(committed)) if committed == marker.next_offset => {}
+                // Without transactions a crash can fall between the state and the offset behind
+                // it. The outputs up to the state's offset are written, so that is the place.
+                (Delivery::AtLeastOnce, committed) if committed <= Some(marker.next_offset) => {
+                    tracing::warn!(
+                        worker = self.number,
+                        partition,
+                        ?committed,
+                        state = marker.next_offset,
+                        "the state is ahead of the committed offset: going on behind the state"
+                    );
+                    offset = offset.max(Some(marker.next_offset));
+                }
+                _ => {
+                    return Err(StateError::Offset {
+                        window: window.spec.name.clone(),
+                        partition,
+                        committed,
+                        marker: marker.next_offset,
+                    }
+                    .into());
+                }
+            }
+        }
+        match offset {
+            Some(offset) => self.still_there(partition, offset, low, high),
+            None => self.first_offset(partition, low, high),
+        }
+    }
+
+    /// Where a group begins that has committed nothing.
+    fn first_offset(&self, partition: i32, low: i64, high: i64) -> Result<i64, Failure> {
+        let consumer = self.consumer.as_ref().expect("partitions come from it");
+        match self.job.start {
+            Start::Earliest => Ok(low),
+            Start::Latest => Ok(high),
+            Start::Time(millis) => {
+                let found = consumer.offsets_for_time(&[partition], millis, QUESTION)?;
+                Ok(found.first().and_then(|(_, offset)| *offset).unwrap_or(high))
+            }
+        }
+    }
+
+    /// A committed offset, checked against what the partition still has.
+    fn still_there(
+        &self,
+        partition: i32,
+        offset: i64,
+        low: i64,
+        high: i64,
+    ) -> Result<i64, Failure> {
+        let (topic, group) = (&self.job.input, &self.job.group);
+        if offset > high {
+            return Err(Failure::stop(format!(
+                "group {group:?} has committed offset {offset} of {topic} partition {partition}, \
+                 which ends at {high}: the topic is not the one that was read (made anew?); \
+                 `host reset --to earliest` begins anew with it"
+            )));
+        }
+        if offset >= low {
+            return Ok(offset);
+        }
+        let lost = low - offset;
+        match self.job.on_expired {
+            OnExpired::Stop => Err(Failure::stop(format!(
+                "{lost} records of {topic} partition {partition} were deleted by retention before \
+                 group {group:?} processed them (committed offset {offset}, oldest kept {low}); \
+                 set on-expired = \"skip\" in [source] to go on without them, or `host reset`"
+            ))),
+            OnExpired::Skip => {
+                tracing::error!(
+                    worker = self.number,
+                    partition,
+                    lost,
+                    from = offset,
+                    to = low,
+                    "records were deleted by retention before they were processed: skipped"
+                );
+                Ok(low)
+            }
+        }
+    }
+}

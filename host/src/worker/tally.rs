@@ -1,0 +1,148 @@
+//! What a transaction did, counted when it is committed; and what the stages did, committed or not.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::dead_letter::Why;
+use super::status::{Counters, StageStatus};
+use crate::chain::{Chain, Place, Processed, Record, StageCounts};
+use crate::kafka::Message;
+
+/// One dead letter, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// Where it happened.
+    pub stage: String,
+    /// Its reason.
+    pub reason: String,
+    /// The reason for a person.
+    pub message: String,
+    /// Where the record is.
+    pub partition: i32,
+    /// The offset there.
+    pub offset: i64,
+}
+
+/// Counts that wait for the commit.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Input records.
+    pub records_in: u64,
+    /// Their bytes.
+    pub bytes_in: u64,
+    /// Output records.
+    pub records_out: u64,
+    /// Late records.
+    pub late: u64,
+    /// Events that are too far in the future to move a watermark.
+    pub future: u64,
+    batches: u64,
+    oldest: Option<i64>,
+    uncommitted: BTreeMap<String, u64>,
+    dead_letters: BTreeMap<String, u64>,
+    example: Option<Example>,
+    stages: Vec<StageStatus>,
+}
+
+impl Tally {
+    /// For the stages of this chain.
+    pub fn new(chain: &Chain) -> Self {
+        let named = |place| {
+            let name = chain.place_name(place).to_owned();
+            StageStatus { name, ..StageStatus::default() }
+        };
+        let stages = (0..chain.stage_names().len()).map(Place::Stage);
+        let places = std::iter::once(Place::Decode).chain(stages).chain([Place::Encode]);
+        Self { stages: places.map(named).collect(), ..Self::default() }
+    }
+
+    /// A batch went through the chain.
+    pub fn ran(&mut self, processed: &Processed, records: &[Record<'_>]) {
+        self.batches += 1;
+        let oldest = records.iter().filter_map(|record| record.timestamp).min();
+        self.oldest = self.oldest.into_iter().chain(oldest).min();
+        let counts = std::iter::once(&processed.decode).chain(&processed.stages);
+        for (stage, counts) in self.stages.iter_mut().zip(counts.chain([&processed.encode])) {
+            add(stage, counts);
+        }
+    }
+
+    /// A dead letter was written.
+    pub fn dead_letter(&mut self, why: Why<'_>, message: &Message<'_>) {
+        match self.uncommitted.get_mut(why.reason) {
+            Some(count) => *count += 1,
+            None => _ = self.uncommitted.insert(why.reason.to_owned(), 1),
+        }
+        if self.example.is_none() {
+            self.example = Some(Example {
+                stage: why.stage.to_owned(),
+                reason: why.reason.to_owned(),
+                message: why.message.to_owned(),
+                partition: message.partition,
+                offset: message.offset,
+            });
+        }
+    }
+
+    /// All of it is true now.
+    pub fn committed(&mut self, counters: &Counters, now: i64) {
+        counters.records_in.fetch_add(self.records_in, Relaxed);
+        counters.bytes_in.fetch_add(self.bytes_in, Relaxed);
+        counters.records_out.fetch_add(self.records_out, Relaxed);
+        counters.late.fetch_add(self.late, Relaxed);
+        counters.batches.fetch_add(self.batches, Relaxed);
+        if let Some(oldest) = self.oldest {
+            let latency = u64::try_from(now - oldest).unwrap_or(0);
+            counters.latency_seconds.observe(Duration::from_millis(latency));
+        }
+        for (reason, count) in std::mem::take(&mut self.uncommitted) {
+            *self.dead_letters.entry(reason).or_default() += count;
+        }
+        self.clear();
+    }
+
+    /// Nothing of it has happened.
+    pub fn clear(&mut self) {
+        *self = Self {
+            stages: std::mem::take(&mut self.stages),
+            dead_letters: std::mem::take(&mut self.dead_letters),
+            example: self.example.take(),
+            ..Self::default()
+        };
+    }
+
+    /// Committed dead letters by reason.
+    pub fn dead_letters(&self) -> &BTreeMap<String, u64> {
+        &self.dead_letters
+    }
+
+    /// The first dead letter since the last call.
+    pub fn take_example(&mut self) -> Option<Example> {
+        self.example.take()
+    }
+
+    /// What each stage did so far.
+    pub fn stages(&self) -> &[StageStatus] {
+        &self.stages
+    }
+}
+
+fn add(stage: &mut StageStatus, counts: &StageCounts) {
+    stage.records_in += counts.records;
+    stage.dropped += counts.dropped;
+    stage.rejected += counts.rejected;
+    stage.busy += Duration::from_nanos(counts.nanos);
+    let faults = counts.faults;
+    let kinds = [
+        ("trap", faults.trap),
+        ("deadline", faults.deadline),
+        ("memory", faults.memory),
+        ("wrong-answer", faults.wrong_answer),
+    ];
+    for (kind, count) in kinds {
+        if count > 0 {
+            *stage.faults.entry(kind).or_default() += count;
+        }
+    }
+}
