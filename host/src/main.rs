@@ -1,3 +1,5 @@
 //! The `host` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    host::cli::main()
+}

@@ -1,5 +1,99 @@
 //! Arguments and exit codes, one module per command. Decides nothing about records.
 
+pub mod args;
+pub mod check;
 pub mod connect;
+pub mod exit;
 pub mod generate;
+pub mod log;
+pub mod properties;
+pub mod run;
 pub mod view;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use args::{CheckArgs, CompletionsArgs, LogArgs, RunArgs};
+use exit::{Exit, exit_of};
+
+use crate::config::Problems;
+
+/// A Kafka pipeline whose rules are WebAssembly plugins.
+#[derive(Parser)]
+#[command(
+    name = "host",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "\
+Try it, with no Kafka anywhere:  host run --plugins plugins/
+Every flag can be given as an environment variable, which its help names; the flag wins."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// The log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// One paragraph per command in its own module.
+#[derive(Subcommand)]
+#[allow(missing_docs, reason = "the help of each is at its arguments")]
+pub enum Command {
+    Run(Box<RunArgs>),
+    Check(CheckArgs),
+    Generate(generate::GenerateArgs),
+    View(view::ViewArgs),
+    Completions(CompletionsArgs),
+}
+
+/// The whole command: arguments in, exit code out.
+pub fn main() -> ExitCode {
+    // Ends the process with code 2 if the arguments are wrong, 0 if help was asked for.
+    let cli = Cli::parse();
+    let done =
+        log::set_up(&cli.log).map_err(anyhow::Error::from).and_then(|()| match cli.command {
+            Command::Run(args) => run::run(&args),
+            Command::Check(args) => check::run(&args),
+            Command::Generate(args) => generate::run(&args),
+            Command::View(args) => view::run(&args),
+            Command::Completions(args) => completions(&args),
+        });
+    match done {
+        Ok(()) => Exit::Done.into(),
+        Err(error) => {
+            report(&error);
+            exit_of(&error).into()
+        }
+    }
+}
+
+/// Says on stderr why the process ends.
+fn report(error: &anyhow::Error) {
+    let mut stderr = anstream::stderr().lock();
+    let red = anstyle::AnsiColor::Red.on_default().bold();
+    // If nobody reads any more, the exit code still says it.
+    let _ = match error.downcast_ref::<Problems>() {
+        Some(problems) => {
+            let plural = if problems.len() == 1 { "problem" } else { "problems" };
+            let (text, count) = (problems.styled(), problems.len());
+            write!(stderr, "{text}{red}error{red:#}: {count} {plural} found\n")
+        }
+        None => writeln!(stderr, "{red}error{red:#}: {error:#}"),
+    };
+}
+
+fn completions(args: &CompletionsArgs) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "host", &mut script);
+    std::io::stdout().write_all(&script)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

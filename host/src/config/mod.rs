@@ -22,6 +22,7 @@ pub use parse::{Draft, Overrides, PropertyCheck, parse, read};
 pub use problem::{Place, Problem, Problems};
 pub use properties::{Properties, Property};
 pub use start::StartAt;
+pub use topics::check_name;
 pub use types::{
     BatchLimits, Config, DeadLetters, Delivery, EventTime, Limits, Mode, OnError, OnExpired, Sink,
     Source, Stage, StageLimits, State, TimeUnit, Topic, Window,

@@ -10,8 +10,8 @@ use super::types::{Config, Topic};
 /// Kafka's own bound on a topic's name.
 const NAME_LENGTH_MAX: usize = 249;
 
-/// Whether Kafka takes this as the name of a topic, or a part of one.
-pub(super) fn check_name(name: &str) -> Result<(), String> {
+/// Whether Kafka takes this as the name of a topic, or a part of one; else what is wrong with it.
+pub fn check_name(name: &str) -> Result<(), String> {
     if name.is_empty() {
         return Err("is empty".to_owned());
     }

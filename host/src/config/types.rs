@@ -171,13 +171,18 @@ pub enum EventTime {
 /// How a field says what time it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TimeUnit {
-    /// `"auto"`: a number is seconds, or milliseconds from 100,000,000,000 on; a text is RFC 3339.
+    /// `"auto"`: a text is RFC 3339; a number's magnitude tells its unit: seconds below 10^11,
+    /// milliseconds below 10^14, microseconds below 10^17, else nanoseconds.
     #[default]
     Auto,
     /// `"seconds"` since the epoch.
     Seconds,
     /// `"milliseconds"` since the epoch.
     Milliseconds,
+    /// `"microseconds"` since the epoch.
+    Microseconds,
+    /// `"nanoseconds"` since the epoch.
+    Nanoseconds,
     /// `"rfc3339"`: a text such as `2026-01-31T12:00:00Z`.
     Rfc3339,
 }

@@ -85,6 +85,8 @@ fn read_time(table: &Table<'_>) -> EventTime {
                 ("auto", TimeUnit::Auto),
                 ("seconds", TimeUnit::Seconds),
                 ("milliseconds", TimeUnit::Milliseconds),
+                ("microseconds", TimeUnit::Microseconds),
+                ("nanoseconds", TimeUnit::Nanoseconds),
                 ("rfc3339", TimeUnit::Rfc3339),
             ];
             let unit = time.choice("unit", TimeUnit::Auto, &units);

@@ -23,7 +23,7 @@ const RECORD_BYTES_MAX: usize = 1_000_000_000;
 const REFUSED: &[(&str, &str)] = &[
     ("bootstrap.servers", "use --brokers"),
     ("metadata.broker.list", "use --brokers"),
-    ("group.id", "use [pipeline] name or [source] group"),
+    ("group.id", "use [pipeline] name or --group"),
     (
         "transactional.id",
         "it is made of pipeline, instance and worker, so that a restart fences its predecessor",

@@ -176,6 +176,8 @@ fn observer(window: &config::Window) -> Observer {
                 config::TimeUnit::Auto => TimeUnit::Auto,
                 config::TimeUnit::Seconds => TimeUnit::Seconds,
                 config::TimeUnit::Milliseconds => TimeUnit::Millis,
+                config::TimeUnit::Microseconds => TimeUnit::Micros,
+                config::TimeUnit::Nanoseconds => TimeUnit::Nanos,
                 config::TimeUnit::Rfc3339 => TimeUnit::Rfc3339,
             },
         },

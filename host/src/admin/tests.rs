@@ -1,0 +1,163 @@
+//! The server over a real socket.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::worker::status::{PartitionStatus, Snapshot, StageStatus};
+
+fn any_port() -> SocketAddr {
+    SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)
+}
+
+fn pipeline(workers: usize, demo: bool) -> Arc<Pipeline> {
+    Arc::new(Pipeline {
+        name: "logins".to_owned(),
+        instance: "host-0".to_owned(),
+        demo,
+        delivery: "exactly-once",
+        workers: (0..workers).map(|_| Arc::default()).collect(),
+    })
+}
+
+fn serve(pipeline: &Arc<Pipeline>) -> Server {
+    let bound = Bound::new(Some(any_port())).expect("a free port");
+    Server::start(bound, Arc::clone(pipeline)).expect("a server")
+}
+
+/// The status, the head and the body of an answer.
+fn fetch(server: &Server, path: &str) -> (u16, String, String) {
+    let mut stream = TcpStream::connect(server.address()).expect("connecting");
+    stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\r\n")
+        .expect("asking");
+    let mut text = String::new();
+    stream.read_to_string(&mut text).expect("an answer");
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    (status, head.to_owned(), body.to_owned())
+}
+
+#[test]
+fn the_process_is_healthy_before_it_is_ready() {
+    let pipeline = pipeline(2, false);
+    let server = serve(&pipeline);
+    assert_eq!(fetch(&server, "/healthz").0, 200);
+    pipeline.workers[0].ready.store(true, Relaxed);
+    pipeline.workers[1].step("reading its state back");
+    let (status, _, body) = fetch(&server, "/readyz");
+    assert_eq!(status, 503);
+    assert_eq!(body, "not ready: worker 1 does not take part yet (reading its state back)\n");
+    pipeline.workers[1].ready.store(true, Relaxed);
+    assert_eq!((fetch(&server, "/readyz").0, fetch(&server, "/readyz").2), (200, "ready\n".into()));
+    assert_eq!(fetch(&server, "/nowhere").0, 404);
+}
+
+#[test]
+fn readiness_says_that_it_is_the_demo() {
+    let pipeline = pipeline(1, true);
+    let server = serve(&pipeline);
+    assert!(fetch(&server, "/readyz").2.contains("demo"));
+    pipeline.workers[0].ready.store(true, Relaxed);
+    let (status, _, body) = fetch(&server, "/readyz");
+    assert_eq!((status, body.as_str()), (200, "ready\ndemo: in memory, at-least-once\n"));
+}
+
+fn snapshot(partition: i32, watermark: i64) -> Snapshot {
+    let watermarks = BTreeMap::from([("counts".to_owned(), watermark)]);
+    let status = PartitionStatus {
+        next_offset: 90,
+        end_offset: 100,
+        watermarks,
+        ..PartitionStatus::default()
+    };
+    let stage = StageStatus {
+        name: "filter".to_owned(),
+        records_in: 10,
+        dropped: 4,
+        rejected: 1,
+        faults: BTreeMap::from([("trap", 2)]),
+        busy: Duration::from_millis(1500),
+    };
+    Snapshot {
+        partitions: BTreeMap::from([(partition, status)]),
+        dead_letters: BTreeMap::from([("invalid-json".to_owned(), 3)]),
+        stages: vec![stage],
+        open_windows: Vec::new(),
+        generation: 7,
+    }
+}
+
+#[test]
+fn metrics_add_up_what_the_workers_published() {
+    let pipeline = pipeline(2, false);
+    for (worker, records) in pipeline.workers.iter().zip([5, 6]) {
+        worker.counters.records_in.store(records, Relaxed);
+        worker.counters.commit_seconds.observe(Duration::from_millis(3));
+    }
+    pipeline.workers[0].counters.latency_seconds.observe(Duration::from_secs(100));
+    pipeline.workers[0].publish(snapshot(0, 1_694_479_551_500));
+    pipeline.workers[1].publish(snapshot(3, i64::MIN));
+
+    let (status, head, body) = fetch(&serve(&pipeline), "/metrics");
+    assert_eq!(status, 200);
+    assert!(head.contains("application/openmetrics-text; version=1.0.0"), "{head}");
+    for line in [
+        "pipeline_build_info{version=\"0.1.0\"} 1",
+        "pipeline_info{name=\"logins\",instance=\"host-0\",delivery=\"exactly-once\",broker=\"kafka\"} 1",
+        "# TYPE pipeline_records_in counter",
+        "pipeline_records_in_total 11",
+        "pipeline_dead_letters_total{reason=\"invalid-json\"} 6",
+        "pipeline_stage_dropped_total{stage=\"filter\"} 8.0",
+        "pipeline_stage_busy_seconds_total{stage=\"filter\"} 3.0",
+        "pipeline_stage_errors_total{stage=\"filter\",kind=\"trap\"} 4",
+        "pipeline_lag_records{partition=\"0\"} 10",
+        "pipeline_lag_records{partition=\"3\"} 10",
+        "pipeline_next_offset{partition=\"3\"} 90",
+        "pipeline_watermark_seconds{partition=\"0\",window=\"counts\"} 1694479551.5",
+        "pipeline_commit_duration_seconds_bucket{le=\"0.002\"} 0",
+        "pipeline_commit_duration_seconds_bucket{le=\"0.005\"} 2",
+        "pipeline_commit_duration_seconds_count 2",
+        "pipeline_latency_seconds_bucket{le=\"60.0\"} 0",
+        "pipeline_latency_seconds_bucket{le=\"+Inf\"} 1",
+        "pipeline_latency_seconds_sum 100.0",
+        "pipeline_generation{worker=\"1\"} 7",
+        "pipeline_worker_ready{worker=\"0\"} 0.0",
+        "# EOF",
+    ] {
+        assert!(body.lines().any(|found| found == line), "missing {line}\n{body}");
+    }
+    assert!(!body.contains("watermark_seconds{partition=\"3\""), "{body}");
+}
+
+#[test]
+fn a_default_port_that_is_taken_gives_way_to_the_next() {
+    let taken = Bound::new(Some(any_port())).expect("a free port");
+    let next = Bound::from(taken.address()).expect("one of the next ports");
+    assert_ne!(next.address(), taken.address());
+    assert_eq!(next.address().ip(), taken.address().ip());
+}
+
+#[test]
+fn an_address_that_was_asked_for_is_not_replaced() {
+    let taken = Bound::new(Some(any_port())).expect("a free port");
+    let error = Bound::new(Some(taken.address())).expect_err("it is taken");
+    assert_eq!(error.address, taken.address());
+    assert!(error.to_string().contains("choose another with --admin"), "{error}");
+}
+
+#[test]
+fn clients_that_stay_do_not_hold_up_the_end() {
+    let server = serve(&pipeline(1, false));
+    let idle: Vec<_> = (0..listener::CONNECTIONS_MAX - 1)
+        .map(|_| TcpStream::connect(server.address()).expect("connecting"))
+        .collect();
+    assert_eq!(fetch(&server, "/healthz").0, 200);
+    let begun = Instant::now();
+    drop(server);
+    assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
+    drop(idle);
+}

@@ -1,0 +1,116 @@
+//! The built command as a user or a script meets it: exit codes, messages, streams.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// The command with nothing of this process's environment that it would read.
+fn host(folder: &TempDir) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("HOST_") {
+            command.env_remove(name);
+        }
+    }
+    command.current_dir(folder.path());
+    command
+}
+
+fn folder_with(pipeline: &str) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir(folder.path().join("plugins")).expect("a folder for the plugins");
+    fs::write(folder.path().join("plugins/pipeline.toml"), pipeline).expect("writing the file");
+    folder
+}
+
+#[track_caller]
+fn check(command: &mut Command, code: i32, in_stdout: &[&str], in_stderr: &[&str]) {
+    let Output { status, stdout, stderr } = command.output().expect("starting the command");
+    let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    let all = format!("{status}\n--- stdout\n{stdout}--- stderr\n{stderr}");
+    assert_eq!(status.code(), Some(code), "{all}");
+    for text in in_stdout {
+        assert!(stdout.contains(text), "no {text:?} in stdout\n{all}");
+    }
+    for text in in_stderr {
+        assert!(stderr.contains(text), "no {text:?} in stderr\n{all}");
+    }
+    assert!(!stderr.contains('\u{1b}'), "colours without a terminal\n{all}");
+}
+
+const COPY: &str = "[source]\ntopic = \"in\"\n";
+
+#[test]
+fn help_is_no_error() {
+    let folder = folder_with(COPY);
+    check(host(&folder).arg("--help"), 0, &["host run --plugins plugins/"], &[]);
+    let expected = ["--brokers", "HOST_BROKERS", "127.0.0.1:9600", "Examples:"];
+    check(host(&folder).args(["run", "--help"]), 0, &expected, &[]);
+    check(host(&folder).args(["completions", "bash"]), 0, &["complete"], &[]);
+    check(host(&folder).arg("--version"), 0, &[env!("CARGO_PKG_VERSION")], &[]);
+}
+
+#[test]
+fn wrong_arguments_are_code_2() {
+    let folder = folder_with(COPY);
+    check(host(&folder).arg("fly"), 2, &[], &["unrecognized subcommand"]);
+    check(host(&folder).args(["run", "--workers", "0"]), 2, &[], &["from 1 to 1024"]);
+    check(host(&folder).arg("run").env("HOST_WORKERS", "0"), 2, &[], &["from 1 to 1024"]);
+    check(host(&folder).args(["run", "--log", "a=b=c"]), 2, &[], &["--log \"a=b=c\""]);
+    let secret = &mut host(&folder);
+    check(secret.arg("run").env("HOST_KAFKA_PROPERTIES", "x"), 2, &[], &["expected key=value"]);
+}
+
+#[test]
+fn every_problem_of_a_configuration_is_shown_and_is_code_2() {
+    let folder = folder_with(
+        "[source]\ntopic = \"in\"\npartition = 4\n[[stage]]\nplugin = \"nowhere\"\n\
+         [kafka]\n\"socket.timeout.ms\" = \"soon\"\n",
+    );
+    let expected = [
+        "plugins/pipeline.toml:3:1: [source] partition: unknown key",
+        "  3 | partition = 4\n    | ^^^^^^^^^\n  help: did you mean `partitions`?",
+        "plugins/pipeline.toml:5:10: stage \"nowhere\": there is no plugins/nowhere.wasm",
+        "plugins/pipeline.toml:7:1: [kafka] socket.timeout.ms: ",
+        "-X group.id: cannot be set: ",
+        "error: 4 problems found",
+    ];
+    check(host(&folder).args(["check", "-X", "group.id=a"]), 2, &[], &expected);
+    let folder = tempfile::tempdir().expect("a folder");
+    check(host(&folder).arg("check"), 2, &[], &["plugins/pipeline.toml: cannot be read: "]);
+}
+
+#[test]
+fn a_right_configuration_is_summed_up() {
+    let folder =
+        folder_with(&format!("{COPY}[[window]]\nname = \"w\"\nsize = \"1m\"\nby = \"/a\"\n"));
+    let expected = [
+        "plugins/pipeline.toml is right\n",
+        "source        in\n",
+        "window        w: /a each 1m, to in-w-partial\n",
+        "dead letters  in-dead-letters\n",
+        "group         mine\n",
+    ];
+    check(host(&folder).arg("check").env("HOST_GROUP", "mine"), 0, &expected, &[]);
+}
+
+#[test]
+fn an_admin_port_that_was_asked_for_and_is_taken_is_code_3() {
+    let folder = folder_with(COPY);
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("its address").to_string();
+    let expected = [address.as_str(), "choose another with --admin"];
+    check(host(&folder).args(["run", "--admin", &address]), 3, &[], &expected);
+}
+
+#[test]
+fn brokers_that_do_not_answer_are_code_3() {
+    let folder = folder_with(COPY);
+    // Bound and dropped: nobody listens there.
+    let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let address = address.expect("a free port").to_string();
+    let generate = ["generate", "--count", "1", "--brokers", &address];
+    check(host(&folder).args(generate), 3, &[], &["no answer from"]);
+}
