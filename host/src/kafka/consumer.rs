@@ -1,13 +1,14 @@
 //! A member of a consumer group that is read in batches: rebalances are events to be answered, and
 //! offsets are only what the caller says.
 
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerGroupMetadata};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -60,6 +61,8 @@ pub struct Consumer {
     topic_c: CString,
     /// The first event was shown and waits for its answer.
     shown: bool,
+    /// Where each partition that gave something goes on; see `keep_positions`.
+    next: BTreeMap<i32, i64>,
 }
 
 impl Consumer {
@@ -92,7 +95,16 @@ impl Consumer {
             .ok_or_else(|| KafkaError::recover(&doing, "no queue for group events", None))?;
         let queue = Queue::new(handle.clone());
         let topic = topic.to_owned();
-        Ok(Consumer { queue, events, handle, closing, topic, topic_c, shown: false })
+        Ok(Consumer {
+            queue,
+            events,
+            handle,
+            closing,
+            topic,
+            topic_c,
+            shown: false,
+            next: BTreeMap::new(),
+        })
     }
 
     /// The topic.
@@ -112,7 +124,7 @@ impl Consumer {
     /// caller: the same rebalance again until it is answered. Also counts as a poll for
     /// `max.poll.interval.ms`. Call it between batches.
     pub fn poll_rebalance(&mut self) -> Option<Rebalance> {
-        if let Err(error) = self.serve(Duration::ZERO) {
+        if let Err(error) = self.serve() {
             return Some(Rebalance::Error(error));
         }
         if let Some(error) = self.context().take_trouble() {
@@ -124,10 +136,9 @@ impl Consumer {
     }
 
     /// One poll serves one event, a log line included.
-    fn serve(&self, timeout: Duration) -> Result<(), KafkaError> {
-        for round in 0..EVENTS_MAX {
-            let timeout = if round == 0 { timeout } else { Duration::ZERO };
-            if let Some(Ok(message)) = self.client().poll(timeout) {
+    fn serve(&self) -> Result<(), KafkaError> {
+        for _ in 0..EVENTS_MAX {
+            if let Some(Ok(message)) = self.client().poll(Duration::ZERO) {
                 use rdkafka::Message as _;
                 // Cannot happen while partitions are forwarded before they are assigned. If it
                 // does, the record must not be passed over.
@@ -152,6 +163,7 @@ impl Consumer {
         self.client()
             .incremental_assign(&offsets)
             .map_err(|error| self.failed("taking partitions over", &error))?;
+        self.keep_positions()?;
         self.answered();
         Ok(())
     }
@@ -162,7 +174,24 @@ impl Consumer {
         self.client()
             .incremental_unassign(&list(&self.topic, partitions))
             .map_err(|error| self.failed("giving partitions up", &error))?;
+        self.next.retain(|partition, _| !partitions.contains(partition));
+        self.keep_positions()?;
         self.answered();
+        Ok(())
+    }
+
+    /// librdkafka pauses every partition while a rebalance waits for its answer, and goes on behind
+    /// the last message that it gave out. For the batch call an end event is such a message, so it
+    /// would go on one too far and skip the next record. We know better where to go on.
+    fn keep_positions(&self) -> Result<(), KafkaError> {
+        if self.next.is_empty() {
+            return Ok(());
+        }
+        let next: Vec<(i32, i64)> = self.next.iter().map(|(p, offset)| (*p, *offset)).collect();
+        // No time to wait: what was fetched before is outdated from here on, without an answer.
+        self.client()
+            .seek_partitions(self.offsets(&next)?, Duration::ZERO)
+            .map_err(|error| self.failed("going on after a rebalance", &error))?;
         Ok(())
     }
 
@@ -179,7 +208,9 @@ impl Consumer {
 
     /// Waits until `max` records are there or the time is up, and returns what there is.
     pub fn fetch(&mut self, max: usize, timeout: Duration) -> Messages {
-        self.queue.consume(max, timeout)
+        let batch = self.queue.consume(max, timeout);
+        self.next.extend(batch.next().iter().copied());
+        batch
     }
 
     /// Goes on reading assigned partitions at these offsets; what is queued of them is discarded.
@@ -187,7 +218,8 @@ impl Consumer {
     pub fn seek(&mut self, offsets: &[(i32, i64)], timeout: Duration) -> Result<(), KafkaError> {
         let end = Instant::now() + timeout;
         let mut left: Vec<(i32, i64)> = offsets.to_vec();
-        loop {
+        self.next.extend(offsets.iter().copied());
+        while !left.is_empty() {
             let rest = end.saturating_duration_since(Instant::now());
             let done = self
                 .client()
@@ -198,14 +230,14 @@ impl Consumer {
                 done.find_partition(&self.topic, *partition)
                     .is_none_or(|element| element.error().is_err())
             });
-            if left.is_empty() {
-                return Ok(());
+            if !left.is_empty() {
+                if Instant::now() >= end {
+                    return Err(KafkaError::timed_out(self.doing("seeking"), timeout));
+                }
+                thread::sleep(PAUSE);
             }
-            if Instant::now() >= end {
-                return Err(KafkaError::timed_out(self.doing("seeking"), timeout));
-            }
-            thread::sleep(PAUSE);
         }
+        Ok(())
     }
 
     /// Stops fetching; what is queued already still comes.
@@ -214,10 +246,11 @@ impl Consumer {
         paused.map_err(|error| self.failed("pausing", &error))
     }
 
-    /// Fetches again.
+    /// Fetches again, where it stopped.
     pub fn resume(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
         let resumed = self.client().resume(&list(&self.topic, partitions));
-        resumed.map_err(|error| self.failed("resuming", &error))
+        resumed.map_err(|error| self.failed("resuming", &error))?;
+        self.keep_positions()
     }
 
     /// The id that the broker gave this member; none before it joined. Partitions that were
@@ -247,13 +280,8 @@ impl Consumer {
     /// Commits offsets (the next to read) for at-least-once delivery, and waits for the broker.
     /// `Recover` when the member lost its place in the group or the time ran out.
     pub fn commit_sync(&self, offsets: &[(i32, i64)], timeout: Duration) -> Result<(), KafkaError> {
-        commit(
-            self.client(),
-            &self.offsets(offsets)?,
-            &self.doing("committing offsets"),
-            timeout,
-            || self.serve(PAUSE),
-        )
+        let list = self.offsets(offsets)?;
+        raw::commit_offsets(self.client(), &list, &self.doing("committing offsets"), timeout)
     }
 
     /// The oldest offset that is kept and the end of what is committed (the last stable offset).
@@ -349,41 +377,6 @@ fn read_offsets(
         offsets.push((element.partition(), offset));
     }
     Ok(offsets)
-}
-
-/// Commits without the group's own blocking call, which has no time limit.
-pub(super) fn commit(
-    client: &BaseConsumer<Context>,
-    offsets: &TopicPartitionList,
-    doing: &str,
-    timeout: Duration,
-    serve: impl Fn() -> Result<(), KafkaError>,
-) -> Result<(), KafkaError> {
-    let context = client.client().context();
-    context.take_commits();
-    let mut wanted: Vec<(i32, i64)> = Vec::with_capacity(offsets.count());
-    for element in offsets.elements() {
-        wanted.push((element.partition(), element.offset().to_raw().unwrap_or(-1)));
-    }
-    wanted.sort_unstable();
-    client
-        .commit(offsets, CommitMode::Async)
-        .map_err(|error| KafkaError::from_rdkafka(doing, &error))?;
-    let end = Instant::now() + timeout;
-    loop {
-        serve()?;
-        // The answer to an earlier commit that ran out of time may come first.
-        for (mut committed, outcome) in context.take_commits() {
-            committed.sort_unstable();
-            if committed == wanted {
-                return outcome
-                    .map_err(|code| KafkaError::from_code(doing, code, code.to_string()));
-            }
-        }
-        if Instant::now() >= end {
-            return Err(KafkaError::timed_out(doing, timeout));
-        }
-    }
 }
 
 /// See [`Consumer::offsets_for_time`].

@@ -1,4 +1,4 @@
-//! What librdkafka reports on its own: log lines, errors, rebalances, failed deliveries and commits.
+//! What librdkafka reports on its own: log lines, errors, rebalances and failed deliveries.
 //! Callbacks only queue them.
 
 use std::collections::VecDeque;
@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
-use rdkafka::error::{KafkaError as Theirs, KafkaResult};
+use rdkafka::error::KafkaError as Theirs;
 use rdkafka::message::Message as _;
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 use rdkafka::types::{RDKafkaErrorCode as Code, RDKafkaRespErr};
@@ -35,7 +35,6 @@ pub(super) struct Context {
     rebalances: Mutex<VecDeque<Rebalance>>,
     failures: Mutex<Vec<DeliveryFailure>>,
     troubles: Mutex<Vec<KafkaError>>,
-    commits: Mutex<Vec<(Vec<(i32, i64)>, Result<(), Code>)>>,
     /// The client is being dropped: nobody else will answer.
     closing: AtomicBool,
 }
@@ -75,10 +74,6 @@ impl Context {
         let troubles = lock(&self.troubles);
         let refused = troubles.iter().find(|error| matches!(error, KafkaError::Auth(_)));
         refused.or(troubles.last()).cloned()
-    }
-
-    pub(super) fn take_commits(&self) -> Vec<(Vec<(i32, i64)>, Result<(), Code>)> {
-        std::mem::take(&mut lock(&self.commits))
     }
 
     fn trouble(&self, error: KafkaError) {
@@ -149,18 +144,6 @@ impl ConsumerContext for Context {
             Rebalance::Revoked(partitions)
         };
         lock(&self.rebalances).push_back(event);
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let mut committed = Vec::new();
-        let mut outcome = result.map_err(|error| error.rdkafka_error_code().unwrap_or(Code::Fail));
-        for element in offsets.elements() {
-            committed.push((element.partition(), element.offset().to_raw().unwrap_or(-1)));
-            if let (Ok(()), Err(error)) = (&outcome, element.error()) {
-                outcome = Err(error.rdkafka_error_code().unwrap_or(Code::Fail));
-            }
-        }
-        lock(&self.commits).push((committed, outcome));
     }
 }
 

@@ -144,3 +144,18 @@ fn verdict(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_lines_of_offers_are_understood() {
+        let line = "[thrd:localhost:9092/bootstrap]: localhost:9092/1:   ApiKey TxnOffsetCommit (28) Versions 0..3";
+        assert_eq!(offer(line), Some(("localhost:9092/1", "TxnOffsetCommit", 3)));
+        assert_eq!(
+            offer("[thrd:b]: b:   Feature MsgVer1: Produce (2..32767) supported by broker"),
+            None
+        );
+    }
+}

@@ -9,6 +9,7 @@ use super::client::drop_in_background;
 use super::consumer;
 use super::context::Context;
 use super::error::KafkaError;
+use super::raw;
 use super::settings::ClientSettings;
 use super::topics::Cluster;
 
@@ -89,10 +90,7 @@ pub fn commit_offsets(
     let doing = format!("setting offsets of group {group} on topic {topic}");
     let answer = consumer::offset_list(topic, offsets).and_then(|list| {
         let left = end.saturating_duration_since(Instant::now());
-        consumer::commit(&client, &list, &doing, left, || {
-            client.poll(Duration::from_millis(20));
-            Ok(())
-        })
+        raw::commit_offsets(&client, &list, &doing, left)
     });
     drop_in_background(client);
     answer

@@ -99,7 +99,11 @@ impl Producer {
         let mut config = settings.producer();
         if let Mode::Transactional { id, timeout } = mode {
             config.set("transactional.id", id);
-            config.set("transaction.timeout.ms", timeout.as_millis().to_string());
+            let timeout = timeout.as_millis();
+            config.set("transaction.timeout.ms", timeout.to_string());
+            // librdkafka wants to know of a dead connection before the transaction's end.
+            let socket = config.get("socket.timeout.ms").and_then(|given| given.parse().ok());
+            config.set("socket.timeout.ms", timeout.min(socket.unwrap_or(timeout)).to_string());
         }
         let client = ThreadedProducer::from_config_and_context(&config, Context::default())
             .map_err(|error| KafkaError::from_rdkafka("starting a producer", &error))?;
@@ -248,5 +252,20 @@ impl Producer {
         let elapsed = start.elapsed();
         tracing::trace!(call, ?elapsed, ok = done.is_ok(), "producer call");
         done.map(|()| elapsed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_call_is_remembered() {
+        let mut watch = RetryWatch::default();
+        watch.note(RETRY_FREE - Duration::from_millis(1));
+        assert!(!watch.must_replace());
+        watch.note(RETRY_FREE);
+        watch.note(Duration::ZERO);
+        assert!(watch.must_replace());
     }
 }

@@ -17,11 +17,14 @@ use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::TopicPartitionList;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Response;
 
 use super::client::{ConsumerHandle, ProducerHandle};
+use super::context::Context;
 use super::error::KafkaError;
 use super::producer::SendError;
 
@@ -75,6 +78,62 @@ pub(super) fn member_id(consumer: &ConsumerHandle) -> Option<String> {
         id
     };
     (!id.is_empty()).then_some(id)
+}
+
+/// Commits offsets and waits for the broker's answer; the crate's own call waits for ever.
+pub(super) fn commit_offsets(
+    client: &BaseConsumer<Context>,
+    offsets: &TopicPartitionList,
+    doing: &str,
+    timeout: Duration,
+) -> Result<(), KafkaError> {
+    let native = client.client().native_ptr();
+    // SAFETY: client and list live during the calls; the list is copied. The queue is ours: an answer
+    // that comes after its end is discarded. The event and the list in it live until the event is
+    // destroyed, once, after the last use.
+    let code = unsafe {
+        let queue = sys::rd_kafka_queue_new(native);
+        let sent = sys::rd_kafka_commit_queue(native, offsets.ptr(), queue, None, ptr::null_mut());
+        let event = if sent == Response::RD_KAFKA_RESP_ERR_NO_ERROR {
+            sys::rd_kafka_queue_poll(queue, millis(timeout))
+        } else {
+            ptr::null_mut()
+        };
+        let code = if event.is_null() { None } else { Some(commit_outcome(event)) };
+        sys::rd_kafka_event_destroy(event);
+        sys::rd_kafka_queue_destroy(queue);
+        if sent == Response::RD_KAFKA_RESP_ERR_NO_ERROR { code } else { Some(sent) }
+    };
+    match code {
+        None => Err(KafkaError::timed_out(doing, timeout)),
+        Some(Response::RD_KAFKA_RESP_ERR_NO_ERROR) => Ok(()),
+        Some(code) => {
+            let code = Code::from(code);
+            Err(KafkaError::from_code(doing, code, code.to_string()))
+        }
+    }
+}
+
+/// The error of a commit, or of the first partition that has one.
+///
+/// # Safety
+/// `event` is an offset-commit event that is not destroyed yet.
+unsafe fn commit_outcome(event: *mut sys::rd_kafka_event_t) -> Response {
+    // SAFETY: the list, where there is one, belongs to the event and has `cnt` elements.
+    unsafe {
+        let code = sys::rd_kafka_event_error(event);
+        let list = sys::rd_kafka_event_topic_partition_list(event);
+        if code != Response::RD_KAFKA_RESP_ERR_NO_ERROR || list.is_null() {
+            return code;
+        }
+        let count = usize::try_from((*list).cnt).unwrap_or(0);
+        let elements = if count == 0 { &[] } else { slice::from_raw_parts((*list).elems, count) };
+        let failed = elements.iter().map(|element| element.err);
+        failed
+            .into_iter()
+            .find(|code| *code != Response::RD_KAFKA_RESP_ERR_NO_ERROR)
+            .unwrap_or(code)
+    }
 }
 
 /// A queue of our own, or the consumer's.
@@ -160,6 +219,8 @@ pub struct Messages {
     raw: Vec<*mut sys::rd_kafka_message_t>,
     ends: Vec<(i32, i64)>,
     errors: Vec<(i32, KafkaError)>,
+    /// What comes next, by partition; the last one of a partition counts.
+    next: Vec<(i32, i64)>,
     /// Messages belong to a client, which must outlive them.
     _consumer: Arc<ConsumerHandle>,
 }
@@ -179,15 +240,33 @@ impl Drop for Messages {
 impl Messages {
     /// Takes what is not a record out of a batch.
     fn sort(raw: Vec<*mut sys::rd_kafka_message_t>, consumer: Arc<ConsumerHandle>) -> Self {
-        let mut batch = Messages { raw, ends: Vec::new(), errors: Vec::new(), _consumer: consumer };
-        let Messages { raw, ends, errors, .. } = &mut batch;
+        let mut batch = Messages {
+            raw,
+            ends: Vec::new(),
+            errors: Vec::new(),
+            next: Vec::new(),
+            _consumer: consumer,
+        };
+        let Messages { raw, ends, errors, next, .. } = &mut batch;
+        // Messages come in runs of one partition.
+        let mut at = |partition: i32, offset: i64| match next.last_mut() {
+            Some(last) if last.0 == partition => last.1 = offset,
+            _ => next.push((partition, offset)),
+        };
         raw.retain(|&message| {
             // SAFETY: every pointer in `raw` is a message that is not freed yet.
             let view = unsafe { &*message };
             match view.err {
-                Response::RD_KAFKA_RESP_ERR_NO_ERROR => return true,
+                Response::RD_KAFKA_RESP_ERR_NO_ERROR => {
+                    at(view.partition, view.offset + 1);
+                    if !ends.is_empty() {
+                        ends.retain(|(partition, _)| *partition != view.partition);
+                    }
+                    return true;
+                }
                 Response::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                    ends.push((view.partition, view.offset))
+                    at(view.partition, view.offset);
+                    ends.push((view.partition, view.offset));
                 }
                 code => errors.push((view.partition, read_error(view, code))),
             }
@@ -212,6 +291,11 @@ impl Messages {
     /// read-committed the end is the last stable offset.
     pub fn ends(&self) -> &[(i32, i64)] {
         &self.ends
+    }
+
+    /// What comes next in each partition that the batch touched; later entries count.
+    pub(super) fn next(&self) -> &[(i32, i64)] {
+        &self.next
     }
 
     /// Errors, each with its partition (negative: of the client).

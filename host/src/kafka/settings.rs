@@ -256,3 +256,71 @@ fn log_level() -> RDKafkaLogLevel {
         RDKafkaLogLevel::Warning
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_are_told_at_once_and_without_secrets() {
+        let given = [
+            ("acks", "1"),
+            ("fetch.wait.max.ms", "soon"),
+            ("no.such.property", "1"),
+            ("sasl.password", "hunter2\0"),
+            ("linger.ms", "5"),
+        ];
+        let told = ClientSettings::new("b:1", given).unwrap_err().to_string();
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines.len(), 4, "{told}");
+        assert!(told.contains("acks cannot be set"), "{told}");
+        assert!(told.contains("no.such.property"), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
+        assert!(ClientSettings::new(" , ", [("linger.ms", "5")]).is_err());
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        let given =
+            [("sasl.password", "hunter2"), ("ssl.key.password", "hunter3"), ("linger.ms", "5")];
+        let shown = format!("{:?}", ClientSettings::new("b:1", given).unwrap());
+        assert!(!shown.contains("hunter"), "{shown}");
+        assert!(shown.contains("linger.ms"), "{shown}");
+    }
+
+    #[test]
+    fn what_delivery_depends_on_cannot_be_changed() {
+        let settings =
+            ClientSettings::new("b:1", [("linger.ms", "7"), ("batch.size", "5000")]).unwrap();
+        let consumer = settings.consumer(Some("g"), "read_committed");
+        for (key, value) in [
+            ("auto.offset.reset", "error"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("isolation.level", "read_committed"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("retry.backoff.ms", "200"),
+        ] {
+            assert_eq!(consumer.get(key), Some(value), "{key}");
+            assert!(refused_property(key).is_some(), "{key}");
+        }
+        let producer = settings.clone().with_topic_sizes(2000, 3_000_000).producer();
+        for (key, value) in [
+            ("acks", "all"),
+            ("partitioner", "murmur2_random"),
+            ("delivery.report.only.error", "true"),
+            ("retry.backoff.ms", "200"),
+        ] {
+            assert_eq!(producer.get(key), Some(value), "{key}");
+            assert!(refused_property(key).is_some(), "{key}");
+        }
+        assert_eq!(producer.get("linger.ms"), Some("7"));
+        assert_eq!(producer.get("batch.size"), Some("5000"));
+        assert_eq!(producer.get("message.max.bytes"), Some("3000000"));
+        // They are all real names, or refusing them would mean nothing.
+        for (name, _) in REFUSED {
+            let known = ClientConfig::new().create_native_config().unwrap().get(name);
+            assert!(known.is_ok(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! What broker tests share: a real Apache Kafka, and a proxy that breaks connections.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "tests fail by panicking")]
+
+pub mod broker;
+pub mod proxy;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use host::kafka::{ClientSettings, StateReader, TopicSpec, ensure};
+
+/// For calls that answer at once on a healthy broker.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// A name that no other test and no earlier run has used.
+pub fn unique(name: &str) -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    format!("{name}-{:x}-{:x}-{count}", std::process::id(), now.as_millis() & 0xff_ffff)
+}
+
+/// Settings without anything passed through.
+pub fn settings(brokers: &str) -> ClientSettings {
+    settings_with(brokers, &[])
+}
+
+/// Settings with properties passed through.
+pub fn settings_with(brokers: &str, properties: &[(&str, &str)]) -> ClientSettings {
+    ClientSettings::new(brokers, properties.iter().copied()).unwrap()
+}
+
+/// Makes a topic under a unique name.
+pub fn topic(
+    settings: &ClientSettings,
+    name: &str,
+    partitions: i32,
+    configs: &[(&str, &str)],
+) -> String {
+    let name = unique(name);
+    let configs =
+        configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let spec = TopicSpec { name: name.clone(), partitions, replication: -1, configs };
+    let states = ensure(settings, &[spec], SOON).unwrap();
+    assert!(states[0].created);
+    name
+}
+
+/// A record as a test compares it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Read {
+    pub partition: i32,
+    pub offset: i64,
+    pub timestamp: Option<i64>,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+}
+
+impl Read {
+    pub fn of(message: &host::kafka::Message<'_>) -> Self {
+        let owned = |bytes: Option<&[u8]>| bytes.map(<[u8]>::to_vec);
+        Read {
+            partition: message.partition,
+            offset: message.offset,
+            timestamp: message.timestamp,
+            key: owned(message.key),
+            value: owned(message.value),
+            headers: message
+                .headers()
+                .iter()
+                .map(|(name, value)| (name.to_owned(), owned(value)))
+                .collect(),
+        }
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(self.value.as_deref().unwrap_or_default()).into_owned()
+    }
+}
+
+/// Every committed record of a topic, by partition.
+pub fn read_topic(
+    settings: &ClientSettings,
+    topic: &str,
+    partitions: i32,
+) -> BTreeMap<i32, Vec<Read>> {
+    let mut reader = StateReader::new(settings, &unique("reader"), topic).unwrap();
+    let stop = AtomicBool::new(false);
+    let mut all = BTreeMap::new();
+    for partition in 0..partitions {
+        let mut records = Vec::new();
+        reader.read(partition, SOON, &stop, |message| records.push(Read::of(&message))).unwrap();
+        all.insert(partition, records);
+    }
+    all
+}
+
+/// The values of every committed record of a topic, partition after partition.
+pub fn read_values(settings: &ClientSettings, topic: &str, partitions: i32) -> Vec<String> {
+    read_topic(settings, topic, partitions)
+        .into_values()
+        .flatten()
+        .map(|record| record.text())
+        .collect()
+}
