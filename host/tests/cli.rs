@@ -114,3 +114,13 @@ fn brokers_that_do_not_answer_are_code_3() {
     let generate = ["generate", "--count", "1", "--brokers", &address];
     check(host(&folder).args(generate), 3, &[], &["no answer from"]);
 }
+
+#[test]
+fn reset_wants_a_place_and_brokers() {
+    let folder = folder_with(COPY);
+    let expected = ["Refused while the pipeline runs", "HOST_TO", "HOST_BROKERS"];
+    check(host(&folder).args(["reset", "--help"]), 0, &expected, &[]);
+    check(host(&folder).arg("reset"), 2, &[], &["--to <START>"]);
+    check(host(&folder).args(["reset", "--to", "soon"]), 2, &[], &["expected earliest, latest"]);
+    check(host(&folder).args(["reset", "--to", "latest"]), 2, &[], &["no brokers"]);
+}

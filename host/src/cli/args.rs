@@ -8,6 +8,7 @@ use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
 use super::connect::ConnectArgs;
+use super::reset::ResetArgs;
 use crate::config::{Mode, Overrides, Property, StartAt};
 
 /// How much and in which form is logged.
@@ -159,6 +160,13 @@ impl RunArgs {
 }
 
 impl CheckArgs {
+    /// As [`RunArgs::overrides`].
+    pub fn overrides(&self) -> Result<Overrides, String> {
+        overrides(&self.connect, &self.group, None)
+    }
+}
+
+impl ResetArgs {
     /// As [`RunArgs::overrides`].
     pub fn overrides(&self) -> Result<Overrides, String> {
         overrides(&self.connect, &self.group, None)

@@ -7,6 +7,7 @@ pub mod exit;
 pub mod generate;
 pub mod log;
 pub mod properties;
+pub mod reset;
 pub mod run;
 pub mod view;
 
@@ -49,6 +50,7 @@ pub enum Command {
     Check(CheckArgs),
     Generate(generate::GenerateArgs),
     View(view::ViewArgs),
+    Reset(reset::ResetArgs),
     Completions(CompletionsArgs),
 }
 
@@ -62,6 +64,7 @@ pub fn main() -> ExitCode {
             Command::Check(args) => check::run(&args),
             Command::Generate(args) => generate::run(&args),
             Command::View(args) => view::run(&args),
+            Command::Reset(args) => reset::run(&args),
             Command::Completions(args) => completions(&args),
         });
     match done {

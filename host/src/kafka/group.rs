@@ -6,7 +6,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 
 use super::client::drop_in_background;
-use super::consumer;
+use super::consumer::{self, GroupMetadata};
 use super::context::Context;
 use super::error::KafkaError;
 use super::raw;
@@ -94,4 +94,18 @@ pub fn commit_offsets(
     });
     drop_in_background(client);
     answer
+}
+
+/// For [`super::Producer::send_offsets`] in the name of a group without being in it. The broker
+/// takes such offsets also while the group has members: ask for them after sending.
+pub fn outside_metadata(
+    settings: &ClientSettings,
+    group: &str,
+) -> Result<GroupMetadata, KafkaError> {
+    let client = outsider(settings, group)?;
+    let metadata = client.group_metadata();
+    drop_in_background(client);
+    metadata.map(GroupMetadata).ok_or_else(|| {
+        KafkaError::recover(format!("asking for metadata of group {group}"), "none", None)
+    })
 }

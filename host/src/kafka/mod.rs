@@ -22,7 +22,7 @@ pub use consumer::{Consumer, GroupMetadata, GroupOptions, Rebalance};
 pub use context::DeliveryFailure;
 pub use error::{Failure, KafkaError};
 pub use features::{exactly_once_supported, reachable};
-pub use group::{Member, commit_offsets, committed_offsets, members};
+pub use group::{Member, commit_offsets, committed_offsets, members, outside_metadata};
 pub use partition::{murmur2, partition_for_key};
 pub use producer::{
     Mode, Producer, RETRY_FREE, RetryWatch, SendError, TopicHandle, may_have_retried,

@@ -97,12 +97,10 @@ impl ClosedLog {
     pub fn take_ready(&mut self, now: i64) -> Vec<Table> {
         let surplus = self.waiting.len().saturating_sub(WAITING_MAX);
         let mut ready = Vec::new();
-        let mut place = 0;
         let waiting = std::mem::take(&mut self.waiting);
-        for (key, window) in waiting {
+        for (place, (key, window)) in waiting.into_iter().enumerate() {
             let is_passed = self.is_passed(&key.1, key.0);
             let is_over = now.saturating_sub(window.since) >= self.wait_ms || place < surplus;
-            place += 1;
             if is_passed || is_over {
                 ready.push(Table::new(key, window, !is_passed));
             } else {

@@ -174,16 +174,12 @@ impl PartitionWindows {
     }
 
     /// Closes a window of another definition as the state has it.
-    pub(super) fn restore_foreign(
-        &mut self,
-        definition: &str,
-        span: Span,
-        rows: Vec<(Box<str>, u64)>,
-    ) {
-        for (key, _) in &rows {
+    pub(super) fn restore_foreign(&mut self, definition: &str, span: Span, rows: Vec<Row>) {
+        for row in &rows {
+            let key = &row.key;
             self.tombstones.push_tombstone(|bytes| state::write_key(bytes, definition, span, key));
         }
-        self.push_closed(span, rows.into_iter().map(|(key, count)| Row { key, count }).collect());
+        self.push_closed(span, rows);
     }
 
     /// Ends restoring.

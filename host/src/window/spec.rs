@@ -87,7 +87,7 @@ impl WindowSpec {
         for (field, duration, millis_min) in durations {
             if duration.as_millis() < millis_min || duration > Self::DURATION_MAX {
                 problems.push((field, format!("must be from {millis_min} ms to 366 days")));
-            } else if duration.subsec_nanos() % 1_000_000 != 0 {
+            } else if !duration.subsec_nanos().is_multiple_of(1_000_000) {
                 problems.push((field, "must be a whole number of milliseconds".to_owned()));
             }
         }

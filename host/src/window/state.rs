@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::output::append;
-use super::{PartitionWindows, Records, Span, WindowSpec};
+use super::{PartitionWindows, Records, Row, Span, WindowSpec};
 
 /// The version of keys and values that this program writes and reads.
 const FORMAT: u32 = 1;
@@ -261,7 +261,7 @@ impl Restore {
                 keys => Err(corrupt(format!("it has {keys} keys and no marker"))),
             };
         };
-        let mut foreign: HashMap<(String, Span), Vec<(Box<str>, u64)>> = HashMap::new();
+        let mut foreign: HashMap<(String, Span), Vec<Row>> = HashMap::new();
         for (key, value) in live.live {
             let count = serde_json::from_slice::<Count>(&value).ok();
             let (Some((definition, span, group)), Some(Count { count })) = (parse_key(&key), count)
@@ -272,7 +272,7 @@ impl Restore {
                 windows.restore_count(span, group.into(), count);
             } else {
                 let window = foreign.entry((definition.to_owned(), span)).or_default();
-                window.push((group.into(), count));
+                window.push(Row { key: group.into(), count });
             }
         }
         let mut foreign: Vec<_> = foreign.into_iter().collect();

@@ -49,12 +49,14 @@ struct Border {
     restarts: bool,
 }
 
+/// Partition -> what closed there, in order.
+type Closed = BTreeMap<i32, Vec<(Span, Vec<(String, u64)>)>>;
+
 /// What must not depend on borders.
 #[derive(Debug, Default, PartialEq)]
 struct Outcome {
     late: Vec<usize>,
-    /// Partition -> what closed, in order.
-    closed: BTreeMap<i32, Vec<(Span, Vec<(String, u64)>)>>,
+    closed: Closed,
     watermarks: Vec<Option<i64>>,
     open: BTreeMap<(i32, Span), BTreeMap<String, u64>>,
 }
@@ -119,9 +121,9 @@ struct Life {
     /// Partition -> the compacted state topic.
     topics: BTreeMap<i32, Vec<Records>>,
     committed: usize,
-    committed_outcome: (Vec<usize>, BTreeMap<i32, Vec<(Span, Vec<(String, u64)>)>>),
+    committed_outcome: (Vec<usize>, Closed),
     late: Vec<usize>,
-    closed: BTreeMap<i32, Vec<(Span, Vec<(String, u64)>)>>,
+    closed: Closed,
 }
 
 impl Life {
