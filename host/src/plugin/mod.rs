@@ -15,6 +15,7 @@
 mod bindings;
 mod cache;
 mod convert;
+pub mod defaults;
 mod deserialize;
 mod engine;
 mod fault;

@@ -1,0 +1,146 @@
+//! Makes the default plugins: compiles `plugins/<name>` to wasm, turns each into a component and
+//! leaves it in `OUT_DIR`, where `src/plugin/defaults.rs` embeds it.
+
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::{env, fs};
+
+/// Also listed in `src/plugin/defaults.rs`.
+const PLUGINS: [&str; 1] = ["filter"];
+const TARGET: &str = "wasm32-unknown-unknown";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let host = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
+    let workspace = host.parent().ok_or("the host lies in no workspace")?;
+    watch_sources(workspace);
+    ensure_target()?;
+    let built = compile(workspace, &out)?;
+    for name in PLUGINS {
+        let module = built.join(format!("{}.wasm", name.replace('-', "_")));
+        let module =
+            fs::read(&module).map_err(|error| format!("reading {}: {error}", module.display()))?;
+        let component = wit_component::ComponentEncoder::default()
+            .validate(true)
+            .module(&module)
+            .and_then(|mut encoder| encoder.encode())
+            .map_err(|error| format!("making a component of the plugin {name}: {error:#}"))?;
+        fs::write(out.join(format!("{name}.wasm")), component)?;
+    }
+    Ok(())
+}
+
+/// Only what the plugins are made of: a built plugin or a `pipeline.toml` that a run lays down
+/// beside the sources must not start a build.
+fn watch_sources(workspace: &Path) {
+    for file in ["Cargo.toml", "Cargo.lock", "wit", "host/build.rs"] {
+        println!("cargo::rerun-if-changed={}", workspace.join(file).display());
+    }
+    for name in ["sdk"].iter().chain(&PLUGINS) {
+        for file in ["Cargo.toml", "src"] {
+            let path = workspace.join("plugins").join(name).join(file);
+            println!("cargo::rerun-if-changed={}", path.display());
+        }
+    }
+}
+
+/// Installs the wasm target where rustup can; otherwise says the one command that does.
+fn ensure_target() -> Result<(), String> {
+    if has_target() {
+        return Ok(());
+    }
+    let installed = Command::new("rustup").args(["target", "add", TARGET]).status();
+    if installed.is_ok_and(|status| status.success()) && has_target() {
+        return Ok(());
+    }
+    Err(format!(
+        "the default plugins need the Rust target {TARGET}: run `rustup target add {TARGET}`"
+    ))
+}
+
+fn has_target() -> bool {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let answer =
+        Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
+    answer.is_ok_and(|answer| {
+        Path::new(String::from_utf8_lossy(&answer.stdout).trim()).is_dir()
+            && answer.status.success()
+    })
+}
+
+/// Runs cargo for the plugins and answers with the folder of their modules.
+///
+/// The target folder is one of its own, since the outer cargo holds the lock of the common one; it
+/// lies beside the outer profiles, so that build, clippy, doc, debug and release share its work.
+fn compile(workspace: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let common = out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
+    let folder = common.unwrap_or(out).join("default-plugins");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(workspace)
+        .args(["build", "--quiet", "--locked", "--profile", "plugin", "--target", TARGET])
+        .arg("--target-dir")
+        .arg(&folder);
+    for name in PLUGINS {
+        cargo.args(["--package", name]);
+    }
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(is_of_the_outer_build) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(workspace));
+    let status = cargo.status().map_err(|error| format!("starting cargo: {error}"))?;
+    if !status.success() {
+        return Err("compiling the default plugins failed, as cargo says above".into());
+    }
+    Ok(folder.join(TARGET).join("plugin"))
+}
+
+/// Whether a variable is about the outer build and would lead the inner one astray: the host's
+/// flags, clippy's wrapper, profile overrides, another target. The job server's and those about
+/// the network and the registry stay.
+fn is_of_the_outer_build(name: &str) -> bool {
+    let about_the_build = [
+        "CARGO_BUILD_",
+        "CARGO_CFG_",
+        "CARGO_FEATURE_",
+        "CARGO_MANIFEST_",
+        "CARGO_PKG_",
+        "CARGO_PROFILE_",
+        "CARGO_TARGET_",
+    ];
+    let exactly = [
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_INCREMENTAL",
+        "CLIPPY_ARGS",
+        "RUSTC_WORKSPACE_WRAPPER",
+        "RUSTFLAGS",
+    ];
+    exactly.contains(&name) || about_the_build.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Takes this machine's folders out of the panic messages, so that the same sources make the same
+/// component everywhere.
+fn remapped_paths(workspace: &Path) -> String {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| {
+        let home = env::var_os("HOME").or_else(|| env::var_os("USERPROFILE"));
+        home.map(|home| PathBuf::from(home).join(".cargo"))
+    });
+    let mut flags = vec![format!("--remap-path-prefix={}=pipeline", workspace.display())];
+    if let Some(home) = home {
+        flags.push(format!("--remap-path-prefix={}=cargo", home.display()));
+    }
+    flags.join("\u{1f}")
+}
