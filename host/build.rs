@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use std::{env, fs};
 
 /// Also listed in `src/plugin/defaults.rs`.
-const PLUGINS: [&str; 1] = ["filter"];
+const PLUGINS: [&str; 4] = ["filter", "timestamps", "categorize", "anomaly"];
 const TARGET: &str = "wasm32-unknown-unknown";
 
 fn main() -> ExitCode {

@@ -10,8 +10,12 @@ use std::{fs, process};
 use sha2::{Digest, Sha256};
 
 /// The default plugins: name, and component.
-pub const DEFAULTS: &[(&str, &[u8])] =
-    &[("filter", include_bytes!(concat!(env!("OUT_DIR"), "/filter.wasm")))];
+pub const DEFAULTS: &[(&str, &[u8])] = &[
+    ("filter", include_bytes!(concat!(env!("OUT_DIR"), "/filter.wasm"))),
+    ("timestamps", include_bytes!(concat!(env!("OUT_DIR"), "/timestamps.wasm"))),
+    ("categorize", include_bytes!(concat!(env!("OUT_DIR"), "/categorize.wasm"))),
+    ("anomaly", include_bytes!(concat!(env!("OUT_DIR"), "/anomaly.wasm"))),
+];
 
 /// The `pipeline.toml` that is laid down where there is none.
 pub const PIPELINE_TOML: &str = include_str!("../../../plugins/pipeline.toml");
