@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 
 use super::connect::ConnectArgs;
 use super::reset::ResetArgs;
-use crate::config::{Mode, Overrides, Property, StartAt};
+use crate::config::{Mode, Overrides, StartAt};
 
 /// How much and in which form is logged.
 #[derive(Args, Clone, Debug)]
@@ -173,16 +173,12 @@ impl ResetArgs {
     }
 }
 
-/// Not parsed by clap, which would repeat a wrong text in its error: it may be a secret.
 fn overrides(
     connect: &ConnectArgs,
     group: &GroupArgs,
     delivery: Option<Mode>,
 ) -> Result<Overrides, String> {
-    let properties: Result<Vec<Property>, _> =
-        connect.properties.iter().map(|text| text.parse()).collect();
-    let properties = properties.map_err(|error| format!("-X: {error}"))?;
-    Ok(Overrides { name: group.group.clone(), delivery, properties })
+    Ok(Overrides { name: group.group.clone(), delivery, properties: connect.properties()? })
 }
 
 impl ValueEnum for Mode {

@@ -18,7 +18,6 @@ pub struct ConnectArgs {
         short = 'X',
         env = "HOST_KAFKA_PROPERTIES",
         value_name = "KEY=VALUE",
-        value_delimiter = '\n',
         hide_env_values = true
     )]
     pub properties: Vec<String>,
@@ -27,19 +26,19 @@ pub struct ConnectArgs {
 impl ConnectArgs {
     /// How to connect, checked; none without brokers.
     pub fn settings(&self) -> Result<Option<ClientSettings>, KafkaError> {
-        let properties: Result<Vec<_>, _> =
-            self.properties.iter().map(|text| property(text)).collect();
-        let properties = properties?;
+        let properties = self.properties().map_err(KafkaError::Config)?;
         let Some(brokers) = &self.brokers else { return Ok(None) };
+        let properties = properties.into_iter().map(|property| (property.key, property.value));
         ClientSettings::new(brokers, properties).map(Some)
     }
-}
 
-/// Not a parser of clap's, which would repeat the text in its error: it may be a secret.
-fn property(text: &str) -> Result<(String, String), KafkaError> {
-    let property: Property =
-        text.parse().map_err(|why| KafkaError::Config(format!("-X: {why}")))?;
-    Ok((property.key, property.value))
+    /// The properties, unchecked. Not parsed by clap, which would repeat a wrong text in its
+    /// error: it may be a secret.
+    pub fn properties(&self) -> Result<Vec<Property>, String> {
+        let lists: Result<Vec<_>, _> =
+            self.properties.iter().map(|text| Property::parse_lines(text)).collect();
+        lists.map(|lists| lists.concat()).map_err(|why| format!("-X: {why}"))
+    }
 }
 
 #[cfg(test)]

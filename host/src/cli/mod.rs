@@ -85,7 +85,7 @@ fn report(error: &anyhow::Error) {
         Some(problems) => {
             let plural = if problems.len() == 1 { "problem" } else { "problems" };
             let (text, count) = (problems.styled(), problems.len());
-            write!(stderr, "{text}{red}error{red:#}: {count} {plural} found\n")
+            writeln!(stderr, "{text}{red}error{red:#}: {count} {plural} found")
         }
         None => writeln!(stderr, "{red}error{red:#}: {error:#}"),
     };

@@ -20,6 +20,36 @@ pub struct Property {
     pub value: String,
 }
 
+impl Property {
+    /// One property a line. A line that begins none belongs to the value before it, so that a
+    /// certificate can be a value (`ssl.key.pem`). Empty lines between properties do not count.
+    pub fn parse_lines(text: &str) -> Result<Vec<Self>, String> {
+        let mut properties: Vec<Self> = Vec::new();
+        for line in text.split('\n') {
+            let begins = line.split_once('=').is_some_and(|(key, _)| is_name(key.trim()));
+            match properties.last_mut() {
+                Some(last) if !begins => {
+                    last.value.push('\n');
+                    last.value.push_str(line);
+                }
+                None if line.trim().is_empty() => {}
+                _ => properties.push(line.parse()?),
+            }
+        }
+        for property in &mut properties {
+            property.value.truncate(property.value.trim_end_matches('\n').len());
+        }
+        Ok(properties)
+    }
+}
+
+/// Whether this looks like one of librdkafka's names, as no line of a certificate does.
+fn is_name(key: &str) -> bool {
+    const LENGTH_MAX: usize = 60;
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '.' || c == '_';
+    !key.is_empty() && key.len() <= LENGTH_MAX && key.chars().all(fits)
+}
+
 impl fmt::Debug for Property {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}=…", self.key)
@@ -128,5 +158,38 @@ fn text_of(value: &Spanned<DeValue<'_>>) -> Option<String> {
         DeValue::Float(number) => Some(number.as_str().to_owned()),
         DeValue::Boolean(value) => Some(value.to_string()),
         DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: Option<&[(&str, &str)]>) {
+        let found = Property::parse_lines(text).ok();
+        let found: Option<Vec<_>> = found.as_ref().map(|properties| {
+            properties.iter().map(|p| (p.key.as_str(), p.value.as_str())).collect()
+        });
+        assert_eq!(found.as_deref(), expected, "{text:?}");
+    }
+
+    #[test]
+    fn properties_stand_one_a_line() {
+        check("", Some(&[]));
+        check("a=", Some(&[("a", "")]));
+        check("a=b=c ", Some(&[("a", "b=c ")]));
+        check("\na.b = 1\n\nc_d=2\n", Some(&[("a.b", " 1"), ("c_d", "2")]));
+        check("nothing", None);
+        check("=value", None);
+    }
+
+    #[test]
+    fn a_value_may_have_several_lines() {
+        let pem = "-----BEGIN CERTIFICATE-----\nMIIB/q==\nQUJD=\n-----END CERTIFICATE-----";
+        check(
+            &format!("ssl.ca.pem={pem}\nclient.rack=r"),
+            Some(&[("ssl.ca.pem", pem), ("client.rack", "r")]),
+        );
     }
 }

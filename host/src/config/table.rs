@@ -109,7 +109,7 @@ impl<'a> Table<'a> {
             self.problem(
                 key,
                 message,
-                format!("write for example {}", line(key, &format!("{example:?}"))),
+                format!("write for example {}", line(key, format!("{example:?}"))),
             );
             return None;
         }
@@ -159,7 +159,7 @@ impl<'a> Table<'a> {
             self.wrong_type(key, value, "a duration as a text with its unit", &example);
             return default;
         };
-        let part_of_milli = |duration: Duration| duration.subsec_nanos() % 1_000_000 != 0;
+        let part_of_milli = |duration: Duration| !duration.subsec_nanos().is_multiple_of(1_000_000);
         match parse_duration(text) {
             // Kafka and the windows count in milliseconds; only a call's time per event is less.
             Ok(found) if part_of_milli(found) && !part_of_milli(default) => {
@@ -247,7 +247,7 @@ impl<'a> Table<'a> {
         let names: Vec<_> = choices.iter().map(|&(name, _)| name).collect();
         let message = format!("{text:?} is none of {}", names.join(", "));
         let help = suggestion(&text, &names).unwrap_or_else(|| {
-            format!("write for example {}", line(key, &format!("{:?}", names[0])))
+            format!("write for example {}", line(key, format!("{:?}", names[0])))
         });
         self.problem(key, message, help);
         default

@@ -85,7 +85,9 @@ mod tests {
     fn durations_are_read_with_their_units() {
         assert_eq!(parse_duration("200ms"), Ok(Duration::from_millis(200)));
         assert_eq!(parse_duration("1m 30s"), Ok(Duration::from_secs(90)));
-        assert!(parse_duration("soon").unwrap_err().contains("\"soon\" is not a duration"));
+        assert!(
+            parse_duration("soon").expect_err("no duration").contains("\"soon\" is not a duration")
+        );
         assert!(parse_duration("5").is_err(), "a number without a unit says nothing");
     }
 
