@@ -4,6 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
+use host::plugin::defaults::{DEFAULTS, lay_down};
 use tempfile::TempDir;
 
 /// The command with nothing of this process's environment that it would read.
@@ -72,7 +73,7 @@ fn every_problem_of_a_configuration_is_shown_and_is_code_2() {
     let expected = [
         "plugins/pipeline.toml:3:1: [source] partition: unknown key",
         "  3 | partition = 4\n    | ^^^^^^^^^\n  help: did you mean `partitions`?",
-        "plugins/pipeline.toml:5:10: stage \"nowhere\": there is no plugins/nowhere.wasm",
+        "plugins/pipeline.toml:5:10: stage \"nowhere\": plugins/nowhere.wasm: reading the file: ",
         "plugins/pipeline.toml:7:1: [kafka] socket.timeout.ms: ",
         "-X group.id: cannot be set: ",
         "error: 4 problems found",
@@ -80,6 +81,40 @@ fn every_problem_of_a_configuration_is_shown_and_is_code_2() {
     check(host(&folder).args(["check", "-X", "group.id=a"]), 2, &[], &expected);
     let folder = tempfile::tempdir().expect("a folder");
     check(host(&folder).arg("check"), 2, &[], &["plugins/pipeline.toml: cannot be read: "]);
+}
+
+/// With the default plugin that keeps and drops events.
+fn folder_with_filter(settings: &str) -> TempDir {
+    let folder = folder_with(&format!(
+        "{COPY}[[stage]]\nplugin = \"filter\"\nname = \"phones\"\n[stage.settings]\n{settings}\n"
+    ));
+    let (name, component) =
+        DEFAULTS.iter().find(|(name, _)| *name == "filter").expect("it ships with the host");
+    fs::write(folder.path().join(format!("plugins/{name}.wasm")), component).expect("writing it");
+    folder
+}
+
+#[test]
+fn settings_that_the_plugin_refuses_are_a_problem_at_their_place() {
+    let folder = folder_with_filter("conditions = []");
+    let expected = [
+        "plugins/pipeline.toml:6:1: stage \"phones\" settings: setting `conditions`: ",
+        "  6 | [stage.settings]\n",
+        "error: 1 problem found",
+    ];
+    check(host(&folder).arg("check"), 2, &[], &expected);
+    let folder = folder_with_filter("keep = \"any\"");
+    check(host(&folder).arg("check"), 0, &["stage         phones: rule filter.wasm\n"], &[]);
+    let files: Vec<_> = fs::read_dir(folder.path()).expect("the folder").collect();
+    assert_eq!(files.len(), 1, "a check leaves no trace: {files:?}");
+}
+
+#[test]
+fn what_is_laid_down_is_right() {
+    let folder = tempfile::tempdir().expect("a folder");
+    lay_down(&folder.path().join("plugins"), &folder.path().join(".host")).expect("laying down");
+    let expected = ["filter: rule", "timestamps: rule", "categorize: rule", "anomaly: rule"];
+    check(host(&folder).arg("check"), 0, &expected, &[]);
 }
 
 #[test]

@@ -29,8 +29,5 @@ pub use types::{
 };
 pub use units::{parse_bytes, parse_duration};
 
-/// The `pipeline.toml` that is laid down where there is none. It states every default.
-pub const SHIPPED: &str = include_str!("../../../plugins/pipeline.toml");
-
 /// The file's name inside the plugins folder.
 pub const FILE_NAME: &str = "pipeline.toml";

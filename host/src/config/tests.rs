@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::*;
 
+const SHIPPED: &str = include_str!("../../../plugins/pipeline.toml");
+
 /// As the room of librdkafka answers.
 fn check_property(key: &str, _value: &str) -> Option<String> {
     let delivery = ["group.id", "enable.idempotence"];

@@ -50,7 +50,9 @@ impl Loader {
             });
             match plugin {
                 Err(message) => {
-                    let help = "put the component there, or name another plugin".to_owned();
+                    let help = "put the component there, or name another plugin; `host run` lays \
+                                the default ones down"
+                        .to_owned();
                     draft.plugin_problem(number, message.clone(), help);
                 }
                 Ok(plugin) => {
