@@ -1,5 +1,7 @@
 //! Reading from a real broker: batches, rebalances, seeks, committed offsets, restoring.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! Writing to a real broker, and what brokers refuse: transactions, records that are too large,
 //! copies of headers, lost replies, topics, features, passwords.
 
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
 mod support;
 
 use std::sync::OnceLock;

@@ -1,7 +1,7 @@
 //! What broker tests share: a real Apache Kafka, and a proxy that breaks connections.
 
 #![allow(dead_code, reason = "each test binary uses its part")]
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "tests fail by panicking")]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 pub mod broker;
 pub mod proxy;
