@@ -1,0 +1,229 @@
+//! `host reset` on a real Kafka: offsets and window state change together or not at all.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use host::cli::reset::{Pending, Report, ResetError, Target, reset};
+use host::config::StartAt;
+use host::event::{Column, Value};
+use host::kafka::{
+    ClientSettings, Consumer, GroupOptions, HeadersArg, KafkaError, Mode, Producer, Rebalance,
+    StateReader, committed_offsets, outside_metadata,
+};
+use host::window::{
+    Events, Limits, Marker, Origin, PartitionWindows, Records, Restore, WindowSpec, Windows,
+};
+use support::broker::Broker;
+use support::{SOON, settings, topic, unique};
+
+/// A stop flag that nobody raises.
+static GO: AtomicBool = AtomicBool::new(false);
+const PARTITIONS: i32 = 2;
+/// Records in each partition of the input; record n has timestamp `(n + 1) * 1000`.
+const RECORDS: i64 = 10;
+/// What the pipeline has processed of each.
+const PROCESSED: i64 = 6;
+
+/// A pipeline that has processed some records and was stopped.
+struct Stopped {
+    settings: ClientSettings,
+    target: Target,
+    spec: Arc<WindowSpec>,
+}
+
+impl Stopped {
+    fn new() -> Self {
+        let settings = settings(&Broker::shared().brokers());
+        let input = topic(&settings, "reset-input", PARTITIONS, &[]);
+        let compacted = [("cleanup.policy", "compact")];
+        let state = topic(&settings, "reset-state", PARTITIONS, &compacted);
+        let state_topics = vec![state, unique("never-created")];
+        let target = Target { group: unique("reset"), input, state_topics };
+        let second = Duration::from_secs(1);
+        let spec = Arc::new(WindowSpec {
+            name: "counts".to_owned(),
+            size: 60 * second,
+            grace: 5 * second,
+            group: vec!["/app_version".to_owned()],
+            time: "record".to_owned(),
+            future_max: WindowSpec::FUTURE_MAX_DEFAULT,
+            idle: WindowSpec::IDLE_DEFAULT,
+            limits: Limits::default(),
+        });
+        let stopped = Self { settings, target, spec };
+        stopped.fill();
+        stopped
+    }
+
+    fn fill(&self) {
+        let id = unique("worker");
+        let mode = Mode::Transactional { id, timeout: SOON };
+        let producer = Producer::new(&self.settings, &mode).unwrap();
+        producer.init_transactions(SOON).unwrap();
+        producer.begin().unwrap();
+        // Not in a transaction, whose end would have an offset of its own.
+        let inputs = Producer::new(&self.settings, &Mode::Idempotent).unwrap();
+        let input = inputs.topic(&self.target.input).unwrap();
+        let state = producer.topic(&self.target.state_topics[0]).unwrap();
+        let mut windows = Windows::new(self.spec.clone());
+        for partition in 0..PARTITIONS {
+            for record in 0..RECORDS {
+                let (value, time) = (Some(&b"{}"[..]), Some((record + 1) * 1000));
+                let none = HeadersArg::None;
+                inputs.send(&input, Some(partition), None, value, none, time, 0).unwrap();
+            }
+            windows.adopt(PartitionWindows::new(self.spec.clone(), partition));
+            let events = usize::try_from(PROCESSED).unwrap();
+            let origin = Origin { partition, timestamp: None };
+            let keys = [Column::new(&[Value::Text("a")], vec![0; events])];
+            let (origins, times) = (vec![origin; events], vec![0; events]);
+            windows.observe(Events { origins: &origins, times: &times, keys: &keys }).unwrap();
+            let mut records = Records::default();
+            windows.take_changes(partition, PROCESSED, &mut records);
+            for (key, value) in records.iter() {
+                let none = HeadersArg::None;
+                producer.send(&state, Some(partition), Some(key), value, none, None, 0).unwrap();
+            }
+        }
+        inputs.flush(SOON).unwrap();
+        let offsets: Vec<_> = (0..PARTITIONS).map(|partition| (partition, PROCESSED)).collect();
+        let Target { group, input, .. } = &self.target;
+        let group = outside_metadata(&self.settings, group).unwrap();
+        producer.send_offsets(&offsets, input, &group, SOON).unwrap();
+        producer.commit(SOON).unwrap();
+    }
+
+    fn reset(&self, to: StartAt) -> Result<Report, ResetError> {
+        reset(&self.settings, &self.target, to, &GO)
+    }
+
+    fn committed(&self) -> Vec<Option<i64>> {
+        let Target { group, input, .. } = &self.target;
+        let partitions: Vec<_> = (0..PARTITIONS).collect();
+        let committed = committed_offsets(&self.settings, group, input, &partitions, SOON).unwrap();
+        committed.into_iter().map(|(_, offset)| offset).collect()
+    }
+
+    /// Open keys and marker of each partition, as a worker would find them.
+    fn state(&self) -> Vec<(usize, Option<Marker>)> {
+        let name = &self.target.state_topics[0];
+        let mut reader = StateReader::new(&self.settings, &unique("reader"), name).unwrap();
+        let mut restored = |partition| {
+            let mut restore = Restore::new(self.spec.clone(), partition);
+            reader.read(partition, SOON, &GO, |m| restore.apply(m.key, m.value)).unwrap();
+            let (windows, marker) = restore.finish().unwrap();
+            (windows.keys(), marker)
+        };
+        (0..PARTITIONS).map(&mut restored).collect()
+    }
+
+    #[track_caller]
+    fn check_untouched(&self) {
+        assert_eq!(self.committed(), [Some(PROCESSED); 2]);
+        for (keys, marker) in self.state() {
+            assert_eq!((keys, marker.map(|marker| marker.next_offset)), (1, Some(PROCESSED)));
+        }
+    }
+
+    #[track_caller]
+    fn check_reset(&self, offset: i64) {
+        assert_eq!(self.committed(), [Some(offset); 2]);
+        assert_eq!(self.state(), [(0, None), (0, None)]);
+    }
+
+    /// A worker that has joined the group and taken every partition over.
+    fn join(&self) -> Consumer {
+        let options = GroupOptions::default();
+        let Target { group, input, .. } = &self.target;
+        let mut consumer = Consumer::new(&self.settings, group, input, &options).unwrap();
+        let end = Instant::now() + SOON;
+        let mut held = 0;
+        while held < PARTITIONS {
+            if let Some(Rebalance::Assigned(partitions)) = consumer.poll_rebalance() {
+                let offsets: Vec<_> = partitions.iter().map(|&partition| (partition, 0)).collect();
+                consumer.assign(&offsets).unwrap();
+                held += i32::try_from(partitions.len()).unwrap();
+            }
+            assert!(Instant::now() < end, "no partitions");
+            drop(consumer.fetch(1, Duration::from_millis(10)));
+        }
+        consumer
+    }
+}
+
+#[test]
+fn offsets_go_where_they_are_sent_and_no_state_is_left() {
+    let pipeline = Stopped::new();
+    pipeline.check_untouched();
+    let report = pipeline.reset(StartAt::Earliest).unwrap();
+    assert_eq!(report.offsets, [(0, Some(PROCESSED), 0), (1, Some(PROCESSED), 0)]);
+    assert_eq!(report.deleted, 4, "in each partition a count and the marker");
+    pipeline.check_reset(0);
+    pipeline.reset(StartAt::Latest).unwrap();
+    pipeline.check_reset(RECORDS);
+    pipeline.reset(StartAt::Time(3_001)).unwrap();
+    pipeline.check_reset(3);
+    let report = pipeline.reset(StartAt::Time(RECORDS * 1000 + 1)).unwrap();
+    assert_eq!(report.deleted, 0);
+    pipeline.check_reset(RECORDS);
+}
+
+#[test]
+fn a_group_with_members_is_refused() {
+    let pipeline = Stopped::new();
+    let member = pipeline.join();
+    let error = pipeline.reset(StartAt::Earliest).unwrap_err();
+    assert!(matches!(error, ResetError::Members { count: 1, .. }), "{error}");
+    assert!(member.close().wait(SOON));
+    pipeline.check_untouched();
+    pipeline.reset(StartAt::Earliest).unwrap();
+    pipeline.check_reset(0);
+}
+
+#[test]
+fn a_member_that_joins_meanwhile_is_seen_and_nothing_is_changed() {
+    let pipeline = Stopped::new();
+    let pending =
+        Pending::open(&pipeline.settings, &pipeline.target, StartAt::Latest, &GO).unwrap();
+    let member = pipeline.join();
+    let error = pending.finish(&GO).expect_err("the member is seen");
+    assert!(matches!(error, ResetError::Members { .. }), "{error}");
+    pipeline.check_untouched();
+    assert!(member.close().wait(SOON));
+}
+
+#[test]
+fn a_worker_that_starts_meanwhile_waits_for_the_reset() {
+    let pipeline = Stopped::new();
+    let pending =
+        Pending::open(&pipeline.settings, &pipeline.target, StartAt::Latest, &GO).unwrap();
+    let Target { group, input, .. } = &pipeline.target;
+    // Several times what an answer takes that need not wait.
+    let soon = Duration::from_secs(5);
+    let early = committed_offsets(&pipeline.settings, group, input, &[0, 1], soon);
+    assert!(early.is_err(), "offsets are read while they are being changed: {early:?}");
+    pending.finish(&GO).unwrap();
+    pipeline.check_reset(RECORDS);
+}
+
+#[test]
+fn a_reset_that_was_killed_changes_nothing_and_can_be_run_again() {
+    let pipeline = Stopped::new();
+    drop(Pending::open(&pipeline.settings, &pipeline.target, StartAt::Latest, &GO).unwrap());
+    pipeline.reset(StartAt::Earliest).unwrap();
+    pipeline.check_reset(0);
+}
+
+#[test]
+fn an_input_that_does_not_exist_is_said() {
+    let mut pipeline = Stopped::new();
+    pipeline.target.input = unique("missing");
+    let error = pipeline.reset(StartAt::Earliest).unwrap_err();
+    assert!(matches!(error, ResetError::Kafka(KafkaError::MissingTopic(_))), "{error}");
+    assert!(error.to_string().contains(&pipeline.target.input), "{error}");
+}
