@@ -140,7 +140,7 @@ impl<'r> Flow<'r> {
     /// The sentence for a record that is larger than it may be.
     pub(super) fn too_large(&self, record_bytes: usize) -> String {
         let max = self.limits.output_record_bytes;
-        format!("key and value take {record_bytes} bytes, more than output_record_bytes = {max}")
+        format!("key and value take {record_bytes} bytes, more than output-record = {max}")
     }
 }
 

@@ -43,6 +43,9 @@ pub trait Rule: Send {
     fn plan(&self) -> &Plan;
     /// Judges one batch.
     fn evaluate(&mut self, batch: RuleBatch<'_>) -> Result<Verdict, Fault>;
+    /// Told when the chain found the last answer wrong: whatever answered so is not to be asked
+    /// again. Nothing to do where no instance can be in a bad state.
+    fn discard(&mut self) {}
 }
 
 /// A record as a transform sees it.
@@ -100,6 +103,8 @@ pub trait Transform: Send {
         records: &[TransformRecord<'_>],
         now: i64,
     ) -> Result<Vec<Outcome>, Fault>;
+    /// As [`Rule::discard`].
+    fn discard(&mut self) {}
 }
 
 /// A configured plugin of either world.

@@ -11,7 +11,9 @@ use super::processed::{Output, Payload, Place, Reason};
 use super::rejects::Rejects;
 use super::verdict::{self, Gone};
 use super::{DECODE, Header, Stop};
-use crate::event::{Batch, Column, ColumnId, EventInput, Form, Layout, Value, WriteId, Written};
+use crate::event::{
+    Batch, Column, ColumnId, EventInput, Form, Layout, Value, Verdict, WriteId, Written,
+};
 
 /// The rules between two transforms, or between a transform and an end of the chain.
 pub(super) struct Segment {
@@ -159,31 +161,16 @@ impl RuleStage {
                     true => Vec::new(),
                     false => snapshot.iter().map(|column| part(column, range.clone())).collect(),
                 };
-                let given: Vec<&Column> = match whole {
-                    true => columns.iter().map(|&column| batch.column(column)).collect(),
-                    false => parts.iter().collect(),
-                };
-                let formed: Vec<_> = given.iter().copied().zip(forms.iter().copied()).collect();
+                let parts = (!whole).then_some(parts.as_slice());
+                let given = given(batch, columns, parts);
+                let formed: Vec<_> = given.into_iter().zip(forms.iter().copied()).collect();
                 let events = range.len() as u32;
-                let answer =
+                let verdict =
                     rule.evaluate(RuleBatch { events, now: flow.now, columns: &formed })?;
-                let first = range.start as u32;
-                let gone = match &answer.fates {
-                    Some(fates) => verdict::gone(fates, &given, range.len(), first),
-                    None => Ok(Gone::new()),
-                };
-                let gone = gone.map_err(Fault::WrongAnswer)?;
-                let whole_columns = whole.then_some(columns.as_slice());
-                let changes = verdict::changes(&answer, writes, whole_columns, &parts, forms.len());
-                let changes = changes.map_err(Fault::WrongAnswer)?;
-                if changes.is_empty() {
-                    return Ok(Answer { gone, refused: Vec::new() });
-                }
-                let positions: Option<Vec<u32>> =
-                    (!whole).then(|| (first..first + events).collect());
-                let refused = batch.apply(positions.as_deref(), &changes);
-                let refused = refused.map_err(|wrong| Fault::WrongAnswer(wrong.to_string()))?;
-                Ok(Answer { gone, refused })
+                take_in(batch, &verdict, writes, columns, parts, range).map_err(|problem| {
+                    rule.discard();
+                    Fault::WrongAnswer(problem)
+                })
             },
         )
     }
@@ -230,6 +217,42 @@ impl RuleStage {
         }
         Ok(removed)
     }
+}
+
+/// The columns of a call: of the whole batch, or of a part of it.
+fn given<'c>(
+    batch: &'c Batch<'_>,
+    columns: &[ColumnId],
+    parts: Option<&'c [Column]>,
+) -> Vec<&'c Column> {
+    match parts {
+        None => columns.iter().map(|&column| batch.column(column)).collect(),
+        Some(parts) => parts.iter().collect(),
+    }
+}
+
+/// Checks an answer about neighbouring positions and puts its edits into the batch; does nothing
+/// where it is wrong.
+fn take_in(
+    batch: &mut Batch<'_>,
+    verdict: &Verdict,
+    writes: &[WriteId],
+    columns: &[ColumnId],
+    parts: Option<&[Column]>,
+    range: Range<usize>,
+) -> Result<Answer, String> {
+    let gone = match &verdict.fates {
+        Some(fates) => verdict::gone(fates, &given(batch, columns, parts), range.clone())?,
+        None => Gone::new(),
+    };
+    let changes = verdict::changes(verdict, writes, columns, parts)?;
+    if changes.is_empty() {
+        return Ok(Answer { gone, refused: Vec::new() });
+    }
+    let positions: Option<Vec<u32>> =
+        parts.map(|_| range.map(|position| position as u32).collect());
+    let refused = batch.apply(positions.as_deref(), &changes).map_err(|wrong| wrong.to_string())?;
+    Ok(Answer { gone, refused })
 }
 
 /// The texts of the events at the end of a segment.

@@ -13,7 +13,7 @@ pub enum Stop {
     #[error(
         "stage {stage:?} is broken: {calls} of its calls failed and took {} ms in one transaction, \
          the last at partition {partition} offset {offset}: {fault}; mend the plugin, or raise \
-         faulty_calls_max or fault_time_max_ms",
+         faults-per-transaction or fault-time-per-transaction in [limits]",
         .spent.as_millis()
     )]
     StageBroken {
@@ -48,8 +48,8 @@ pub enum Stop {
     /// A stage turns more records into dead letters than its share; the topic would drain there.
     #[error(
         "stage {stage:?} rejected {rejected} of the last {seen} records, more than \
-         reject_share_max = {share_max}; the commonest reason is: {reason}; mend the stage or the \
-         input, or raise reject_share_max (1.0 switches this check off)"
+         reject-share-max = {share_max}; the commonest reason is: {reason}; mend the stage or the \
+         input, or raise reject-share-max in [dead-letters] (1 switches this check off)"
     )]
     TooManyRejects {
         /// The stage; `decode` for records that are no JSON objects.
@@ -74,8 +74,8 @@ pub enum Stop {
     /// The outputs of this batch would take more memory than they may. Less of it may well fit:
     /// run the batch in two halves, and stop only where one record alone is too much.
     #[error(
-        "the outputs of {records} records take more than output_batch_bytes = {bytes_max}; raise \
-         it or lower the records of a batch"
+        "the outputs of {records} records take more than output-batch = {bytes_max} bytes; \
+         raise it, or lower batch-records, in [limits]"
     )]
     OutputTooLarge {
         /// How many records were in the batch.

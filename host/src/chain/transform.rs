@@ -69,7 +69,10 @@ impl TransformStage {
             |record| &flow.records[outputs[coming[record]].input as usize],
             |range| {
                 let outcomes = self.transform.transform(&records[range.clone()], flow.now)?;
-                check(&outcomes, range.len(), &self.topics, flow.limits)?;
+                check(&outcomes, range.len(), &self.topics, flow.limits).map_err(|problem| {
+                    self.transform.discard();
+                    Fault::WrongAnswer(problem)
+                })?;
                 Ok(outcomes)
             },
         )?;
@@ -149,32 +152,32 @@ fn check(
     records: usize,
     topics: &[String],
     limits: &Limits,
-) -> Result<(), Fault> {
+) -> Result<(), String> {
     if outcomes.len() != records {
         let problem = format!("{} outcomes for {records} records", outcomes.len());
-        return Err(Fault::WrongAnswer(problem));
+        return Err(problem);
     }
     for outcome in outcomes {
         let Outcome::Emit(list) = outcome else { continue };
         if list.len() > limits.outputs_per_record {
-            return Err(Fault::WrongAnswer(format!(
-                "{} records emitted in place of one, more than outputs_per_record = {}",
+            return Err(format!(
+                "{} records emitted in place of one, more than outputs-per-record = {}",
                 list.len(),
                 limits.outputs_per_record
-            )));
+            ));
         }
         for emitted in list {
             if let Some(topic) = &emitted.topic
                 && !topics.contains(topic)
             {
-                return Err(Fault::WrongAnswer(format!(
+                return Err(format!(
                     "emitted to topic {topic:?}, which [sink] topics does not list"
-                )));
+                ));
             }
             if let Some((name, _)) = emitted.headers.iter().find(|(name, _)| name.contains('\0')) {
-                return Err(Fault::WrongAnswer(format!(
+                return Err(format!(
                     "header name {name:?} has a NUL, which Kafka clients cannot send"
-                )));
+                ));
             }
         }
     }

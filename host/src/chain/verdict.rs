@@ -1,6 +1,8 @@
 //! A rule's answer, held against the contract of the WIT and put in the batch's terms. What it
 //! wants written is checked by the batch itself.
 
+use std::ops::Range;
+
 use crate::event::{
     Change, Column, ColumnId, Edits, Fate, Fates, FieldChange, Index, Spread, Verdict, WriteId,
 };
@@ -8,14 +10,13 @@ use crate::event::{
 /// A stage's events that do not go on: the position, and the reason unless it is dropped on purpose.
 pub(super) type Gone = Vec<(u32, Option<String>)>;
 
-/// The events of one call whose fate is not to be kept, as positions behind `first`.
+/// The positions of one call, these neighbouring ones, whose fate is not to be kept.
 pub(super) fn gone(
     fates: &Fates,
     columns: &[&Column],
-    events: usize,
-    first: u32,
+    range: Range<usize>,
 ) -> Result<Gone, String> {
-    let entries = &fates.entries;
+    let (entries, events, first) = (&fates.entries, range.len(), range.start as u32);
     let count = |expected: usize, what: &str| {
         if entries.len() == expected {
             return Ok(());
@@ -72,14 +73,13 @@ fn not_kept(fate: &Fate, first: u32, event: usize) -> Option<(u32, Option<String
     }
 }
 
-/// The changes of an answer in the batch's terms. `whole` are the columns of the batch where all
-/// of its events were asked about; else `part` are those that the call saw.
+/// The changes of an answer in the batch's terms. `columns` are those of the plan; `parts` are
+/// those that the call saw where it was not about all events of the batch.
 pub(super) fn changes<'v>(
     verdict: &'v Verdict,
     writes: &[WriteId],
-    whole: Option<&[ColumnId]>,
-    part: &'v [Column],
-    reads: usize,
+    columns: &[ColumnId],
+    parts: Option<&'v [Column]>,
 ) -> Result<Vec<FieldChange<'v>>, String> {
     let change = |change: &'v Change| {
         let Some(&write) = writes.get(change.write as usize) else {
@@ -90,13 +90,13 @@ pub(super) fn changes<'v>(
             Index::Constant => Spread::Constant,
             Index::Identity => Spread::Identity,
             Index::Each(index) => Spread::Each(index),
-            Index::AsColumn(column) if *column as usize >= reads => {
-                return Err(no_column(*column, reads));
+            Index::AsColumn(column) if *column as usize >= columns.len() => {
+                return Err(no_column(*column, columns.len()));
             }
-            Index::AsColumn(column) => match whole {
-                Some(columns) => Spread::Column(columns[*column as usize]),
-                None => {
-                    let column = &part[*column as usize];
+            Index::AsColumn(column) => match parts {
+                None => Spread::Column(columns[*column as usize]),
+                Some(parts) => {
+                    let column = &parts[*column as usize];
                     if entries(&change.edits) != column.len() {
                         return Err(format!(
                             "{} edits where there must be {}, one per value of the column",

@@ -90,6 +90,10 @@ impl Rule for WasmRule {
             Fault::WrongAnswer(problem)
         })
     }
+
+    fn discard(&mut self) {
+        self.0.discard();
+    }
 }
 
 struct WasmTransform {
@@ -112,6 +116,10 @@ impl Transform for WasmTransform {
             self.slot.discard();
             Fault::WrongAnswer(problem)
         })
+    }
+
+    fn discard(&mut self) {
+        self.slot.discard();
     }
 }
 

@@ -4,7 +4,6 @@
 mod backoff;
 mod batch;
 mod commit;
-mod control;
 mod dead_letter;
 mod failure;
 pub mod headers;

@@ -6,7 +6,6 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
-use super::control::Control;
 use super::failure::Failure;
 use super::job::Job;
 use super::poison::Poison;
@@ -135,8 +134,7 @@ impl Worker {
             self.gather()?;
             self.close_idle()?;
             let due = |since: Instant| since.elapsed() >= self.job.commit_interval;
-            let is_held_up = Control::TimerByOutput.is_on() && self.tally.records_out == 0;
-            if self.uncommitted_since.is_some_and(due) && !is_held_up {
+            if self.uncommitted_since.is_some_and(due) {
                 self.commit()?;
                 self.backoff.succeeded();
             }

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use super::control::Control;
 use super::dead_letter::{Letter, Why};
 use super::failure::Failure;
 use super::job::{Delivery, Job, OutTopic};
@@ -194,9 +193,7 @@ impl Sink {
             watch.note(started.elapsed());
             Ok::<_, KafkaError>(())
         };
-        if !Control::OffsetsOutsideTransaction.is_on() {
-            timed(&mut watch, &|| self.producer.send_offsets(offsets, topic, group, CALL))?;
-        }
+        timed(&mut watch, &|| self.producer.send_offsets(offsets, topic, group, CALL))?;
         timed(&mut watch, &|| self.producer.commit(CALL))?;
         Ok(Committed { may_have_retried: watch.must_replace() })
     }

@@ -79,7 +79,7 @@ fn a_stage_that_rejects_more_than_its_share_stops_the_chain() {
     };
     assert_eq!((stage.as_str(), reason.as_str()), ("s1", "the value is bad"));
     let sentence = stopped.to_string();
-    assert!(sentence.contains("raise reject_share_max"), "{sentence}");
+    assert!(sentence.contains("raise reject-share-max"), "{sentence}");
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn tombstones_pass_by_all_stages_and_observers() {
 fn a_record_that_grows_too_large_is_a_dead_letter() {
     let limits = Limits { output_record_bytes: 16, ..Limits::default() };
     let original = r#"{"a":"a very long value indeed"}"#;
-    let dead = "key and value take 17 bytes, more than output_record_bytes = 16";
+    let dead = "key and value take 17 bytes, more than output-record = 16";
 
     let mut chain = Chain::new(stages(vec![set_text("/b", "c")]), vec![], limits.clone()).unwrap();
     let message = dead.replace("17", "19");
@@ -232,6 +232,6 @@ fn a_batch_that_grows_too_large_is_no_result() {
     let many = transform(|record| Outcome::Emit(vec![emitted(record, ""); 9]));
     let mut chain = Chain::new(stages(vec![many]), vec![], limits).unwrap();
     let message =
-        "wrong answer: 9 records emitted in place of one, more than outputs_per_record = 8";
+        "wrong answer: 9 records emitted in place of one, more than outputs-per-record = 8";
     check(&mut chain, &["x"], &[], &[(0, "s0", "wrong-answer", message)]);
 }
