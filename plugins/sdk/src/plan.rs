@@ -1,5 +1,6 @@
 use crate::{Form, Plan, Pointer, Read, Source};
 
+#[allow(clippy::derivable_impls, reason = "the type is generated")]
 impl Default for Plan {
     fn default() -> Self {
         Self { reads: Vec::new(), writes: Vec::new() }
