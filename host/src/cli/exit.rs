@@ -89,7 +89,7 @@ fn of_kafka(error: &KafkaError) -> Exit {
 fn of_connecting(error: &ConnectError) -> Exit {
     match error {
         ConnectError::Unreachable { .. } | ConnectError::Refused { .. } => Exit::Environment,
-        ConnectError::MissingTopic { .. } => Exit::Input,
+        ConnectError::MissingTopic { .. } | ConnectError::Client(_) => Exit::Input,
         _ => Exit::Runtime,
     }
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::connect::ConnectArgs;
+use crate::demo::client::ConnectError;
 use crate::demo::generate::{Generator, Keys, Mix, Spec};
 use crate::demo::send::{Kafka, Lines, Target, Totals, send};
 use crate::demo::stop::Stop;
@@ -102,7 +103,10 @@ pub fn run(args: &GenerateArgs) -> Result<()> {
             args.drive(&mut generator, &stop, &mut Lines(lines), &bar)?
         }
         Some(settings) => {
-            let mut kafka = Kafka::connect(&settings, &args.topic, None, &stop)?;
+            let mut kafka = match Kafka::connect(&settings, &args.topic, None, &stop) {
+                Err(ConnectError::Stopped) => return Ok(()),
+                connected => connected?,
+            };
             let totals = args.drive(&mut generator, &stop, &mut kafka, &bar)?;
             let patience = if stop.stopped() { STOPPED_FINISH_MAX } else { FINISH_MAX };
             kafka.finish(patience).with_context(|| format!("sent {totals}"))?;

@@ -20,7 +20,9 @@ pub fn set_up(args: &LogArgs) -> Result<(), Failure> {
         );
         Failure::because(Exit::Input, message, error)
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(crate::demo::screen::log_writer);
     let set = match args.log_format {
         LogFormat::Human => {
             // Says no where stderr is no terminal, or NO_COLOR is set.

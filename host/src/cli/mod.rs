@@ -5,6 +5,7 @@ pub mod check;
 pub mod connect;
 pub mod exit;
 pub mod generate;
+pub mod health;
 pub mod log;
 pub mod properties;
 pub mod reset;
@@ -50,6 +51,7 @@ pub enum Command {
     Check(CheckArgs),
     Generate(generate::GenerateArgs),
     View(view::ViewArgs),
+    Health(health::HealthArgs),
     Reset(reset::ResetArgs),
     Completions(CompletionsArgs),
 }
@@ -64,6 +66,7 @@ pub fn main() -> ExitCode {
             Command::Check(args) => check::run(&args),
             Command::Generate(args) => generate::run(&args),
             Command::View(args) => view::run(&args),
+            Command::Health(args) => health::run(&args),
             Command::Reset(args) => reset::run(&args),
             Command::Completions(args) => completions(&args),
         });

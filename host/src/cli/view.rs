@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 use console::Term;
-use rdkafka::message::{BorrowedMessage, Headers, Message};
 
 use super::connect::ConnectArgs;
-use crate::demo::follow::{Follower, Start};
+use crate::demo::client::ConnectError;
+use crate::demo::follow::{Follower, Start, seen};
 use crate::demo::stop::Stop;
 use crate::demo::view::{Filter, Seen, json_line, terminal_line, title_line};
 use crate::kafka::KafkaError;
@@ -33,6 +33,10 @@ pub struct ViewArgs {
     #[arg(long, value_name = "FIELD=VALUE", env = "HOST_FILTER", value_delimiter = '\n')]
     filter: Vec<Filter>,
 
+    /// End after so many records; without it, at Ctrl-C
+    #[arg(long, env = "HOST_COUNT", value_name = "N")]
+    count: Option<u64>,
+
     /// Lines of JSON on a terminal as well
     #[arg(long, env = "HOST_JSON")]
     json: bool,
@@ -49,7 +53,10 @@ pub fn run(args: &ViewArgs) -> Result<()> {
     let no_brokers = || KafkaError::Config("no brokers: give --brokers host:port".to_owned());
     let settings = args.connect.settings()?.ok_or_else(no_brokers)?;
     let start = if args.from_beginning { Start::Beginning } else { Start::End };
-    let follower = Follower::open(&settings, &args.topic, start, &stop)?;
+    let follower = match Follower::open(&settings, &args.topic, start, &stop) {
+        Err(ConnectError::Stopped) => return Ok(()),
+        opened => opened?,
+    };
     let json = args.json || !io::stdout().is_terminal();
     let written = if json {
         follow(args, &follower, &stop, |out, seen| writeln!(out, "{}", json_line(seen)))
@@ -80,11 +87,13 @@ fn follow(
     // Colours are left out where NO_COLOR or the terminal asks for it.
     let mut out = io::BufWriter::new(anstream::AutoStream::auto(io::stdout()));
     let mut flushed = Instant::now();
-    while !stop.stopped() {
+    let mut shown = 0;
+    while !stop.stopped() && args.count.is_none_or(|count| shown < count) {
         if let Some(message) = follower.next(FLUSH_AFTER, stop)? {
             let seen = seen(&message);
             if args.filter.iter().all(|filter| filter.matches(&seen)) {
                 show(&mut out, &seen).context("writing records")?;
+                shown += 1;
             }
         }
         if flushed.elapsed() >= FLUSH_AFTER {
@@ -93,18 +102,6 @@ fn follow(
         }
     }
     out.flush().context("writing records")
-}
-
-fn seen<'a>(message: &'a BorrowedMessage<'_>) -> Seen<'a> {
-    let headers = message.headers().map(|headers| {
-        headers.iter().filter_map(|header| Some((header.key, header.value?))).collect()
-    });
-    Seen {
-        key: message.key(),
-        value: message.payload(),
-        headers: headers.unwrap_or_default(),
-        timestamp: message.timestamp().to_millis(),
-    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -17,7 +17,7 @@ const QUESTION_MAX: Duration = Duration::from_secs(1);
 /// Between two questions.
 const QUESTION_PAUSE: Duration = Duration::from_millis(200);
 
-/// Why a client cannot begin. Each variant is another exit code or another way to mend it.
+/// Why a client cannot begin. Each variant is mended in another way.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     /// No broker answered.
@@ -57,15 +57,6 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// 2 where the input must be changed, 3 where the environment must, 0 where it was asked to stop.
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            Self::Unreachable { .. } | Self::Refused { .. } => 3,
-            Self::MissingTopic { .. } | Self::Client(_) => 2,
-            Self::Stopped => 0,
-        }
-    }
-
     /// From an error at the making of a client.
     pub(super) fn making(error: &KafkaError) -> Self {
         match error {

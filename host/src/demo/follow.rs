@@ -6,12 +6,13 @@ use rdkafka::Offset;
 use rdkafka::client::ClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
-use rdkafka::message::BorrowedMessage;
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::client::{self, ConnectError, Trouble};
 use super::stop::Stop;
+use super::view::Seen;
 use crate::kafka::ClientSettings;
 
 /// Where to begin.
@@ -118,5 +119,18 @@ impl Follower {
             // Reading needs no group, so a group that may not be described is no obstacle.
             _ => Ok(()),
         }
+    }
+}
+
+/// What the view needs of a message.
+pub fn seen<'a>(message: &'a BorrowedMessage<'_>) -> Seen<'a> {
+    let headers = message.headers().map(|headers| {
+        headers.iter().filter_map(|header| Some((header.key, header.value?))).collect()
+    });
+    Seen {
+        key: message.key(),
+        value: message.payload(),
+        headers: headers.unwrap_or_default(),
+        timestamp: message.timestamp().to_millis(),
     }
 }

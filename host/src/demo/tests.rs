@@ -1,6 +1,6 @@
 //! The embedded broker, the generator and the follower together.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -13,7 +13,9 @@ use super::follow::{Follower, Start};
 use super::generate::{Generator, Spec};
 use super::send::{HoldBack, Kafka, Ready, Target, send};
 use super::stop::Stop;
+use super::{Demo, Progress};
 use crate::kafka::ClientSettings;
+use crate::worker::status::{PartitionStatus, Snapshot, WorkerStatus};
 
 const TOPIC: &str = "user-login";
 /// Far more than a mock cluster in the same process takes.
@@ -119,4 +121,37 @@ fn a_topic_is_followed_from_its_end() {
             break;
         }
     }
+}
+
+#[test]
+fn a_demo_generates_holds_back_and_ends() {
+    let mut demo = Demo::start(&[(TOPIC.to_owned(), 2), ("processed".to_owned(), 2)]).expect("up");
+    let status = Arc::new(WorkerStatus::default());
+    demo.generate(TOPIC, vec![status.clone()]).expect("generating");
+    demo.show("processed", vec![status.clone()]).expect("showing");
+    let stop = Stop::new();
+    let follower =
+        Follower::open(demo.settings(), TOPIC, Start::Beginning, &stop).expect("connected");
+    for _ in 0..100 {
+        follower.next(PATIENCE, &stop).expect("no error").expect("a record");
+    }
+    demo.stop_generating();
+    demo.stop_showing();
+    // Another one has the same names and nothing of the first.
+    let other = Demo::start(&[(TOPIC.to_owned(), 2)]).expect("up");
+    assert_ne!(other.settings().brokers(), demo.settings().brokers());
+}
+
+#[test]
+fn progress_is_the_furthest_that_any_worker_has_been() {
+    let publish = |next_offset| {
+        let status = Arc::new(WorkerStatus::default());
+        let at = PartitionStatus { next_offset, ..PartitionStatus::default() };
+        let partitions = BTreeMap::from([(1, at)]);
+        status.publish(Snapshot { partitions, ..Snapshot::default() });
+        status
+    };
+    let mut progress = Progress::new(vec![publish(7), publish(40), publish(9)]);
+    assert_eq!(progress.next_offset(1), 40);
+    assert_eq!(progress.next_offset(0), 0);
 }
