@@ -1,0 +1,360 @@
+//! Holds what came out of the pipeline against what [`simulation`] says, and tells the first
+//! differences so that a person sees what went wrong: lost, repeated, out of order, different.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::RangeInclusive;
+
+use chrono::{DateTime, SecondsFormat};
+use serde_json::Value;
+
+use super::simulation::{Expected, Output, SetAside, WINDOW_MS};
+
+/// A record of an output topic, as a consumer that reads committed records got it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Actual {
+    pub offset: i64,
+    pub key: Option<Vec<u8>>,
+    pub value: Option<Vec<u8>>,
+    pub headers: Vec<(String, Option<Vec<u8>>)>,
+    /// Milliseconds since the epoch.
+    pub timestamp: i64,
+}
+
+/// Topic partitions, each in the order of its offsets.
+pub type Partitions = BTreeMap<i32, Vec<Actual>>;
+
+/// What is promised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// Nothing repeated, everything in order.
+    ExactlyOnce,
+    /// Records may be repeated; the first of each are in order.
+    AtLeastOnce,
+}
+
+/// Differences, of which the first few are told.
+#[derive(Debug, Default)]
+pub struct Differences {
+    told: Vec<String>,
+    more: u64,
+}
+
+/// So many differences are told in words.
+const TOLD_MAX: usize = 20;
+
+impl Differences {
+    fn add(&mut self, text: impl FnOnce() -> String) {
+        if self.told.len() < TOLD_MAX {
+            self.told.push(text());
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.told.len() as u64 + self.more
+    }
+
+    /// The first of them, a line each.
+    pub fn told(&self) -> &[String] {
+        &self.told
+    }
+
+    /// Fails the test with all that is known, if there is a difference.
+    #[track_caller]
+    pub fn assert_none(&self) {
+        let told = self.told.join("\n");
+        assert_eq!(self.count(), 0, "differences, the first {TOLD_MAX} of them:\n{told}");
+    }
+}
+
+/// Compares the processed events. `processed_timestamp` must lie within `processed` (milliseconds
+/// since the epoch).
+pub fn compare_outputs(
+    expected: &BTreeMap<i32, Expected>,
+    actual: &Partitions,
+    processed: RangeInclusive<i64>,
+    promise: Promise,
+    differences: &mut Differences,
+) {
+    for_each_partition("outputs", expected, actual, differences, |name, expected, actual, to| {
+        let found = actual.iter().map(|record| strip(record, &processed, name, to)).collect();
+        let expected = expected.outputs.iter().map(Identity::of_output).collect();
+        match_up(name, expected, found, promise, to);
+    });
+}
+
+/// Compares the dead letters: content, reason and origin.
+pub fn compare_dead_letters(
+    topic: &str,
+    expected: &BTreeMap<i32, Expected>,
+    actual: &Partitions,
+    promise: Promise,
+    differences: &mut Differences,
+) {
+    for_each_partition(
+        "dead letters",
+        expected,
+        actual,
+        differences,
+        |name, expected, actual, to| {
+            set_aside(name, topic, &expected.dead_letters, actual, promise, to);
+        },
+    );
+}
+
+/// Compares the late records: content, reason and origin.
+pub fn compare_late(
+    topic: &str,
+    expected: &BTreeMap<i32, Expected>,
+    actual: &Partitions,
+    promise: Promise,
+    differences: &mut Differences,
+) {
+    for_each_partition(
+        "late records",
+        expected,
+        actual,
+        differences,
+        |name, expected, actual, to| {
+            set_aside(name, topic, &expected.late, actual, promise, to);
+        },
+    );
+}
+
+/// Compares the window results of input partitions, wherever they lie. Windows that only silence
+/// closes may be missing unless `all_closed`. Under [`Promise::AtLeastOnce`] a result may come again,
+/// but must be the same.
+pub fn compare_windows(
+    window: &str,
+    expected: &BTreeMap<i32, Expected>,
+    actual: &Partitions,
+    all_closed: bool,
+    promise: Promise,
+    differences: &mut Differences,
+) {
+    let mut found: BTreeMap<(i32, i64, String), Vec<u64>> = BTreeMap::new();
+    for record in actual.values().flatten() {
+        match window_result(window, record) {
+            Ok((place, count)) => found.entry(place).or_default().push(count),
+            Err(why) => differences.add(|| format!("windows: {why}: {}", show(&record.value))),
+        }
+    }
+    for (&partition, expected) in expected {
+        for ((start, key), &count) in &expected.windows {
+            let place = (partition, *start, key.clone());
+            let name = || format!("windows: {key} of partition {partition} at {}", rfc3339(*start));
+            match found.remove(&place).as_deref() {
+                None if !all_closed && !expected.is_closed(*start) => {}
+                None => differences.add(|| format!("{}: lost, expected {count}", name())),
+                Some(counts) => {
+                    if counts.len() > 1 && promise == Promise::ExactlyOnce {
+                        differences.add(|| format!("{}: repeated: {counts:?}", name()));
+                    }
+                    if let Some(wrong) = counts.iter().find(|found| **found != count) {
+                        differences.add(|| format!("{}: {wrong}, expected {count}", name()));
+                    }
+                }
+            }
+        }
+    }
+    for ((partition, start, key), counts) in found {
+        let start = rfc3339(start);
+        differences.add(|| {
+            format!("windows: {key} of partition {partition} at {start}: unexpected {counts:?}")
+        });
+    }
+}
+
+/// Place and count of a result, checked in itself.
+fn window_result(window: &str, record: &Actual) -> Result<((i32, i64, String), u64), String> {
+    let value = record.value.as_deref().ok_or("a result without a value")?;
+    let value: Value = serde_json::from_slice(value).map_err(|error| error.to_string())?;
+    let text = |name: &str| value[name].as_str().ok_or_else(|| format!("no text {name:?}"));
+    let time = |name: &str| {
+        let time = DateTime::parse_from_rfc3339(text(name)?).map_err(|error| error.to_string())?;
+        Ok::<i64, String>(time.timestamp_millis())
+    };
+    if text("window")? != window {
+        return Err(format!("not of window {window:?}"));
+    }
+    let (start, end) = (time("start")?, time("end")?);
+    if end - start != WINDOW_MS {
+        return Err(format!("the window lasts {} ms", end - start));
+    }
+    let key = value.get("key").ok_or("no key")?;
+    let key_text = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
+    let record_key = format!("{}|{key_text}", text("start")?);
+    if record.key.as_deref() != Some(record_key.as_bytes()) {
+        return Err(format!("the record's key is {}, not {record_key:?}", show(&record.key)));
+    }
+    let partition = value["partition"].as_i64().ok_or("no partition")? as i32;
+    let count = value["count"].as_u64().ok_or("no count")?;
+    Ok(((partition, start, key.to_string()), count))
+}
+
+/// Runs a comparison for each partition that either side knows.
+fn for_each_partition(
+    what: &str,
+    expected: &BTreeMap<i32, Expected>,
+    actual: &Partitions,
+    differences: &mut Differences,
+    compare: impl Fn(&str, &Expected, &[Actual], &mut Differences),
+) {
+    let nothing = Expected::default();
+    let mut partitions: Vec<i32> = expected.keys().chain(actual.keys()).copied().collect();
+    partitions.sort_unstable();
+    partitions.dedup();
+    for partition in partitions {
+        let expected = expected.get(&partition).unwrap_or(&nothing);
+        let actual = actual.get(&partition).map_or(&[][..], Vec::as_slice);
+        compare(&format!("{what} of partition {partition}"), expected, actual, differences);
+    }
+}
+
+/// What makes two records the same, and how to call one.
+struct Identity {
+    content: String,
+    /// For people: the offset in its own topic.
+    offset: i64,
+}
+
+impl Identity {
+    fn of_output(output: &Output) -> Self {
+        let value = output.value.as_ref().map_or_else(|| "tombstone".to_owned(), Value::to_string);
+        let content = format!("{} {} {value}", show(&output.key), output.timestamp);
+        Self { content, offset: output.offset }
+    }
+}
+
+/// An output without the time of its processing, which is checked here.
+fn strip(
+    record: &Actual,
+    processed: &RangeInclusive<i64>,
+    name: &str,
+    differences: &mut Differences,
+) -> Identity {
+    let mut event = record.value.as_deref().map(serde_json::from_slice::<Value>);
+    if let Some(Ok(Value::Object(members))) = &mut event {
+        let time = members.remove("processed_timestamp");
+        let text = time.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let millis = DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis());
+        if !millis.is_some_and(|millis| processed.contains(&millis)) {
+            differences.add(|| {
+                let offset = record.offset;
+                format!(
+                    "{name}: offset {offset}: processed_timestamp is {time:?}, not within the run"
+                )
+            });
+        }
+    }
+    let value = match event {
+        None => "tombstone".to_owned(),
+        Some(Ok(event)) => event.to_string(),
+        Some(Err(error)) => format!("{error}: {}", show(&record.value)),
+    };
+    let content = format!("{} {} {value}", show(&record.key), record.timestamp);
+    Identity { content, offset: record.offset }
+}
+
+fn set_aside(
+    name: &str,
+    topic: &str,
+    expected: &[SetAside],
+    actual: &[Actual],
+    promise: Promise,
+    differences: &mut Differences,
+) {
+    let describe =
+        |offset: &str, reason: &str, key: &Option<Vec<u8>>, value: &Option<Vec<u8>>, time: &str| {
+            format!("offset {offset} {reason} {} {} timestamp {time}", show(key), show(value))
+        };
+    let partition = name.rsplit(' ').next().unwrap_or_default();
+    let expected = expected.iter().map(|SetAside { input, reason }| Identity {
+        content: describe(
+            &format!("{topic}/{partition}/{}", input.offset),
+            reason,
+            &input.key,
+            &input.value,
+            &input.timestamp.to_string(),
+        ),
+        offset: input.offset,
+    });
+    let actual = actual.iter().map(|record| {
+        let header = |name: &str| {
+            let found = record.headers.iter().rev().find(|(found, _)| found == name);
+            let value = found.and_then(|(_, value)| value.as_deref()).unwrap_or(b"-");
+            String::from_utf8_lossy(value).into_owned()
+        };
+        let place =
+            ["topic", "partition", "offset"].map(|part| header(&format!("dead-letter-{part}")));
+        let reason = header("dead-letter-reason");
+        let time = header("dead-letter-timestamp");
+        Identity {
+            content: describe(&place.join("/"), &reason, &record.key, &record.value, &time),
+            offset: record.offset,
+        }
+    });
+    match_up(name, expected.collect(), actual.collect(), promise, differences);
+}
+
+/// Matches the records of one partition.
+fn match_up(
+    name: &str,
+    expected: Vec<Identity>,
+    actual: Vec<Identity>,
+    promise: Promise,
+    differences: &mut Differences,
+) {
+    let mut places: HashMap<&str, VecDeque<usize>> = HashMap::new();
+    for (place, record) in expected.iter().enumerate() {
+        places.entry(&record.content).or_default().push_back(place);
+    }
+    let mut last = None;
+    for record in &actual {
+        let offset = record.offset;
+        match places.get_mut(record.content.as_str()) {
+            None => differences
+                .add(|| format!("{name}: offset {offset}: not expected: {}", record.content)),
+            // Of several, the one that keeps the order, if there is one: the lost one is another.
+            Some(left) => match left
+                .iter()
+                .position(|place| last.is_none_or(|last| *place > last))
+                .or((!left.is_empty()).then_some(0))
+                .and_then(|at| left.remove(at))
+            {
+                None if promise == Promise::AtLeastOnce => {}
+                None => differences
+                    .add(|| format!("{name}: offset {offset}: repeated: {}", record.content)),
+                Some(place) => {
+                    if last.is_some_and(|last| place < last) {
+                        let after = expected[last.unwrap_or_default()].offset;
+                        let input = expected[place].offset;
+                        differences.add(|| {
+                            format!("{name}: offset {offset}: out of order: input {input} after input {after}")
+                        });
+                    }
+                    last = last.max(Some(place));
+                }
+            },
+        }
+    }
+    let mut lost: Vec<usize> = places.into_values().flatten().collect();
+    lost.sort_unstable();
+    for place in lost {
+        let Identity { content, offset } = &expected[place];
+        differences.add(|| format!("{name}: input {offset}: lost: {content}"));
+    }
+}
+
+fn show(bytes: &Option<Vec<u8>>) -> String {
+    bytes.as_ref().map_or_else(|| "none".to_owned(), |bytes| bytes.escape_ascii().to_string())
+}
+
+fn rfc3339(millis: i64) -> String {
+    DateTime::from_timestamp_millis(millis).map_or_else(
+        || millis.to_string(),
+        |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+    )
+}
