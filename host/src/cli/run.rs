@@ -11,17 +11,20 @@ use super::args::RunArgs;
 use super::exit::{Exit, Failure};
 use super::properties;
 use crate::admin::{self, Bound, Server};
-use crate::config::{self, FILE_NAME, Mode, StartAt};
+use crate::config::{self, Config, FILE_NAME, Mode, Overrides, StartAt};
+use crate::demo::Demo;
 use crate::demo::stop::Stop as Signal;
 use crate::kafka::{ClientSettings, exactly_once_supported, reachable};
 use crate::pipeline::{self, Instance, Loader, Setup};
 use crate::plugin::defaults::{self, Action};
 use crate::window::ClosedLog;
-use crate::worker::status::WorkerStatus;
+use crate::worker::status::{PartitionStatus, WorkerStatus};
 use crate::worker::{self, Ended, Event, Pool, Start, Stop, StopKind};
 
 /// How long the brokers may take to answer at the start.
 const ANSWER: Duration = Duration::from_secs(15);
+/// How long the demo's workers may take to come to the end of their input.
+const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How often the workers are looked after.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a closed window waits for the slower partitions before its table is logged.
@@ -29,8 +32,8 @@ const TABLE_WAIT: Duration = Duration::from_secs(10);
 
 /// Runs the command.
 pub fn run(args: &RunArgs) -> anyhow::Result<()> {
-    let overrides = args.overrides().map_err(|text| Failure::new(Exit::Input, text))?;
     let folder = &args.plugins.plugins;
+    let overrides = overrides(args)?;
     lay_down(folder, &args.state_dir)?;
     let draft = config::read(&folder.join(FILE_NAME), &overrides, &properties::problem)?;
     let generation = Loader::new(folder, Some(&args.state_dir))?.load(draft)?;
@@ -38,42 +41,68 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let bound = Bound::new(args.admin)?;
     let instance = Instance::claim(&args.state_dir, args.instance.as_deref())
         .map_err(|error| Failure::new(Exit::Input, format!("{error:#}")))?;
-    let brokers = args.connect.brokers.as_deref().unwrap_or_default();
-    let client = ClientSettings::new(brokers, config.properties.iter())?;
-    reachable(&client, ANSWER)?;
-    if config.delivery.mode == Mode::ExactlyOnce {
-        exactly_once_supported(&client, ANSWER)?;
-    }
+    let signal = Signal::on_signal().context("listening for signals")?;
+    let (client, mut demo) = connect(args, config)?;
     let start = match args.from {
         StartAt::Earliest => Start::Earliest,
         StartAt::Latest => Start::Latest,
         StartAt::Time(millis) => Start::Time(millis),
     };
-    let setup = Setup { client, instance: instance.name().to_owned(), start };
+    let instance_name = instance.name().to_owned();
+    let is_demo = demo.is_some();
+    let setup = Setup { client, instance: instance_name, start, is_demo };
     let job = Arc::new(pipeline::job(config, setup)?);
     let workers = args.workers();
     let chains = (0..workers).map(|_| generation.chain()).collect::<anyhow::Result<Vec<_>>>()?;
-    let signal = Signal::on_signal().context("listening for signals")?;
     let stop = Stop::default();
     let pool = Pool::start(&job, chains, &stop).context("starting the workers")?;
     let statuses = pool.statuses();
-    let server = Server::start(
-        bound,
-        Arc::new(admin::Pipeline {
-            name: config.name.clone(),
-            instance: instance.name().to_owned(),
-            demo: false,
-            delivery: config.delivery.mode.name(),
-            workers: statuses.clone(),
-        }),
-    );
-    let server = server.context("starting the admin server")?;
+    let shown = admin::Pipeline {
+        name: config.name.clone(),
+        instance: instance.name().to_owned(),
+        demo: is_demo,
+        delivery: config.delivery.mode.name(),
+        workers: statuses.clone(),
+    };
+    let server = Server::start(bound, Arc::new(shown)).context("starting the admin server")?;
     tracing::info!(
         pipeline = config.name, instance = instance.name(), rules = generation.hash(), workers,
         delivery = config.delivery.mode.name(), input = config.source.topic.name,
         output = config.sink.topic.name, admin = %server.address(), "running"
     );
-    control(pool, &statuses, &signal, &stop)
+    if let Some(demo) = &mut demo {
+        demo.generate(&config.source.topic.name, statuses.clone())?;
+        demo.show(&config.sink.topic.name, statuses.clone())?;
+    }
+    control(pool, &statuses, &signal, &stop, demo)
+}
+
+/// The flags over the file; without brokers the demo's broker decides what can be promised.
+fn overrides(args: &RunArgs) -> anyhow::Result<Overrides> {
+    let mut overrides = args.overrides().map_err(|text| Failure::new(Exit::Input, text))?;
+    if args.connect.brokers.is_none() {
+        if overrides.delivery == Some(Mode::ExactlyOnce) {
+            let message = "the embedded demo broker has no transactions, so it cannot promise \
+                           exactly-once: name a Kafka with --brokers, or leave --delivery out";
+            return Err(Failure::new(Exit::Input, message).into());
+        }
+        overrides.delivery = Some(Mode::AtLeastOnce);
+    }
+    Ok(overrides)
+}
+
+/// The brokers that were named, once they answer; without any, the demo's own.
+fn connect(args: &RunArgs, config: &Config) -> anyhow::Result<(ClientSettings, Option<Demo>)> {
+    let Some(brokers) = args.connect.brokers.as_deref() else {
+        let demo = Demo::start(&pipeline::topic_names(config))?;
+        return Ok((demo.settings().clone(), Some(demo)));
+    };
+    let client = ClientSettings::new(brokers, config.properties.iter())?;
+    reachable(&client, ANSWER)?;
+    if config.delivery.mode == Mode::ExactlyOnce {
+        exactly_once_supported(&client, ANSWER)?;
+    }
+    Ok((client, None))
 }
 
 /// Puts the default plugins and `pipeline.toml` where they are missing, and says so.
@@ -96,12 +125,20 @@ fn control(
     statuses: &[Arc<WorkerStatus>],
     signal: &Signal,
     stop: &Stop,
+    mut demo: Option<Demo>,
 ) -> anyhow::Result<()> {
     let mut tables = Tables::default();
+    let mut draining: Option<Instant> = None;
     loop {
         if signal.wait(if stop.is_raised() { Duration::ZERO } else { LOOK }) {
-            if !stop.is_raised() {
+            let since = *draining.get_or_insert_with(|| {
                 tracing::info!("stopping: committing what is in hand");
+                if let Some(demo) = &mut demo {
+                    demo.stop_generating();
+                }
+                Instant::now()
+            });
+            if demo.is_none() || is_drained(statuses, since) {
                 stop.raise();
             }
             std::thread::sleep(LOOK);
@@ -111,6 +148,8 @@ fn control(
             None => {}
             Some(Ended::Clean) => {
                 tables.finish(&pool);
+                // The terminal is given back before the last line.
+                drop(demo);
                 tracing::info!("stopped: everything in hand is committed, open windows stay open");
                 return Ok(());
             }
@@ -118,6 +157,17 @@ fn control(
             Some(Ended::Hangs { since, call, is_stopping }) => hangs(since, call, is_stopping),
         }
     }
+}
+
+/// Whether the demo's workers have come to the end of what its generator sent, or have had their
+/// time. A snapshot is up to half a second old.
+fn is_drained(statuses: &[Arc<WorkerStatus>], since: Instant) -> bool {
+    let lag = |status: &Arc<WorkerStatus>| -> u64 {
+        status.snapshot().partitions.values().map(PartitionStatus::lag).sum()
+    };
+    let waited = since.elapsed();
+    waited > DRAIN_MAX
+        || waited > Duration::from_secs(1) && statuses.iter().map(lag).sum::<u64>() == 0
 }
 
 fn failed(failure: worker::Failure) -> anyhow::Error {

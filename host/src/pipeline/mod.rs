@@ -9,3 +9,4 @@ mod topics;
 pub use generation::{Generation, Loader};
 pub use instance::Instance;
 pub use job::{Setup, job, spec};
+pub use topics::topic_names;

@@ -70,6 +70,45 @@ pub fn prepare(client: &ClientSettings, config: &Config) -> Result<Topics, Kafka
     Ok(Topics { input_partitions: partitions, sink, further, dead_letters, late, windows })
 }
 
+/// The topics as a demo broker has made them from [`topic_names`]. It cannot be asked, and takes
+/// what librdkafka sends by default.
+pub fn assume(config: &Config) -> Topics {
+    let out = |name: &str, partitions| OutTopic {
+        name: name.to_owned(),
+        partitions,
+        message_bytes_max: 1_000_000,
+    };
+    let partitions = config.source.topic.partitions;
+    let sink = &config.sink.topic;
+    let windows = config.windows.iter();
+    Topics {
+        input_partitions: partitions,
+        sink: out(&sink.name, sink.partitions),
+        further: config.sink.further.iter().map(|name| out(name, sink.partitions)).collect(),
+        dead_letters: out(&config.dead_letters.topic.name, partitions),
+        late: out(&config.late.name, partitions),
+        windows: windows
+            .map(|window| {
+                (out(&window.state_topic, partitions), out(&window.partial_topic, partitions))
+            })
+            .collect(),
+    }
+}
+
+/// Every topic with its partitions, for a broker that makes them in its own way.
+pub fn topic_names(config: &Config) -> Vec<(String, i32)> {
+    let input = &config.source.topic;
+    let mut names = vec![(input.name.clone(), input.partitions)];
+    let sink = &config.sink.topic;
+    let outputs = std::iter::once(&sink.name).chain(&config.sink.further);
+    names.extend(outputs.map(|name| (name.clone(), sink.partitions)));
+    let windows =
+        config.windows.iter().flat_map(|window| [&window.partial_topic, &window.state_topic]);
+    let beside = [&config.dead_letters.topic.name, &config.late.name].into_iter().chain(windows);
+    names.extend(beside.map(|name| (name.clone(), input.partitions)));
+    names
+}
+
 fn plain(topic: &Topic) -> TopicSpec {
     TopicSpec {
         name: topic.name.clone(),

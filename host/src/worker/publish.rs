@@ -1,6 +1,7 @@
 //! What a worker shows of itself, a few times a second at most.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::run::{Held, Worker};
@@ -10,6 +11,8 @@ use super::status::{PartitionStatus, Snapshot};
 const EVERY: Duration = Duration::from_millis(500);
 /// How often dead letters are logged.
 const LOG_EVERY: Duration = Duration::from_secs(1);
+/// When any worker of this process logged one.
+static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
 
 impl Worker {
     /// Publishes a snapshot if it is time for one.
@@ -59,13 +62,12 @@ impl Worker {
         }
     }
 
-    /// At most one line a second, whatever comes in; the counters have all of them.
+    /// At most one line a second and process, whatever comes in; the counters have all of them.
     fn log_dead_letter(&mut self) {
-        if self.dead_letter_logged.is_some_and(|at| at.elapsed() < LOG_EVERY) {
-            return;
-        }
-        if let Some(letter) = self.tally.take_example() {
-            self.dead_letter_logged = Some(Instant::now());
+        let Some(letter) = self.tally.take_example() else { return };
+        let mut logged = LOGGED.lock().unwrap_or_else(PoisonError::into_inner);
+        if logged.is_none_or(|at| at.elapsed() >= LOG_EVERY) {
+            *logged = Some(Instant::now());
             let so_far: u64 = self.tally.dead_letters().values().sum();
             tracing::warn!(
                 worker = self.number,

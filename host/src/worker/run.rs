@@ -64,7 +64,6 @@ pub struct Worker {
     pub(super) tally: Tally,
     idle_checked: Instant,
     pub(super) published: Instant,
-    pub(super) dead_letter_logged: Option<Instant>,
     backoff: Backoff,
 }
 
@@ -97,7 +96,6 @@ impl Worker {
             poison: Poison::default(),
             idle_checked: Instant::now(),
             published: Instant::now(),
-            dead_letter_logged: None,
             backoff: Backoff::default(),
         }
     }
