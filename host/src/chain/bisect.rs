@@ -40,7 +40,8 @@ pub(super) fn judge<'r, A>(
 ) -> Result<Judged<A>, Stop> {
     let mut parts = Vec::new();
     let mut faulty_calls = 0;
-    let mut open = Vec::from([0..records]);
+    let mut open = Vec::with_capacity(32);
+    open.push(0..records);
     let spent_before = budget.spent;
     let mut search: Option<Instant> = None;
     while let Some(range) = open.pop() {

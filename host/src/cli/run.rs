@@ -112,6 +112,8 @@ fn lay_down(folder: &Path, state_dir: &Path) -> anyhow::Result<()> {
         match file.action {
             Action::Written => tracing::info!(file = %path, "laid down"),
             Action::Replaced => tracing::info!(file = %path, "replaced by the newer default"),
+            // A pipeline.toml of one's own is what it is for.
+            Action::Kept if file.path.ends_with(FILE_NAME) => {}
             Action::Kept => tracing::info!(file = %path, "not the default: left as it is"),
             Action::Current => {}
         }

@@ -65,7 +65,7 @@ pub fn run(args: &ViewArgs) -> Result<()> {
         let term = Term::stdout();
         follow(args, &follower, &stop, move |out, seen| {
             let width = usize::from(term.size().1);
-            if lines % TITLES_EVERY == 0 {
+            if lines.is_multiple_of(TITLES_EVERY) {
                 writeln!(out, "{}", title_line(width))?;
             }
             lines += 1;

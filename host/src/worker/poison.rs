@@ -58,7 +58,7 @@ impl Tag {
 
     /// The record again; none for [`Tag::NONE`].
     pub fn unpack(tag: u64) -> Option<Self> {
-        (tag != Self::NONE).then(|| Self {
+        (tag != Self::NONE).then_some(Self {
             partition: (tag >> Self::OFFSET_BITS & 0x7fff) as i32,
             offset: (tag & ((1 << Self::OFFSET_BITS) - 1)) as i64,
             is_dead_letter: tag >> 63 == 1,

@@ -20,13 +20,16 @@ const STOP_MAX: Duration = Duration::from_secs(9);
 
 /// The running workers.
 pub struct Pool {
-    workers: Vec<(Arc<WorkerStatus>, JoinHandle<Result<(), Failure>>)>,
+    workers: Vec<Running>,
     stop: Stop,
     stop_seen: Option<Instant>,
     /// What the workers tell.
     pub events: Receiver<Event>,
     first_failure: Option<Failure>,
 }
+
+/// A worker with its thread.
+type Running = (Arc<WorkerStatus>, JoinHandle<Result<(), Failure>>);
 
 /// How a pool ended.
 #[derive(Debug)]

@@ -299,9 +299,9 @@ fn properties(options: &Options, id: usize, ports: Ports, voters: &str, folder: 
     if options.secured {
         listeners.push(("SECURED", ports.secured, ports.secured, "SASL_PLAINTEXT"));
     }
-    let join = |each: &dyn Fn(&(&str, u16, u16, &str)) -> String| {
-        listeners.iter().map(each).collect::<Vec<_>>().join(",")
-    };
+    /// Name, ports, address: one listener.
+    type Each<'a> = &'a dyn Fn(&(&str, u16, u16, &str)) -> String;
+    let join = |each: Each<'_>| listeners.iter().map(each).collect::<Vec<_>>().join(",");
     let mut lines: Vec<(String, String)> = Vec::new();
     let mut set = |key: &str, value: &str| lines.push((key.to_owned(), value.to_owned()));
     set("process.roles", "broker,controller");
