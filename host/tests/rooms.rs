@@ -1,0 +1,115 @@
+//! The map of the README's architecture section, held against the imports: which room may know
+//! which. A new arrow is a decision, made here and explained there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+/// A room and what it may import from this crate.
+const MAY_IMPORT: &[(&str, &[&str])] = &[
+    ("admin", &["worker"]),
+    ("bench", &["admin", "chain", "config", "demo", "kafka", "pipeline", "plugin", "worker"]),
+    ("chain", &["event"]),
+    (
+        "cli",
+        &["admin", "bench", "config", "demo", "kafka", "pipeline", "plugin", "window", "worker"],
+    ),
+    ("config", &[]),
+    ("demo", &["kafka", "window", "worker"]),
+    ("event", &[]),
+    ("kafka", &[]),
+    ("pipeline", &["chain", "config", "kafka", "plugin", "window", "worker"]),
+    ("plugin", &["chain", "event"]),
+    ("window", &["event"]),
+    ("worker", &["chain", "kafka", "window"]),
+];
+
+/// A crate and the rooms that may know it.
+const CRATE_IN: &[(&str, &[&str])] = &[
+    ("wasmtime", &["plugin"]),
+    ("rdkafka", &["kafka", "demo", "bench"]),
+    ("serde_json", &["config", "event", "window", "demo", "admin", "cli", "bench", "plugin"]),
+    ("axum", &["admin"]),
+    // The kinds of keys are a flag as they stand.
+    ("clap", &["cli", "demo"]),
+];
+
+#[test]
+fn imports_run_one_way() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let allowed: BTreeMap<&str, &[&str]> = MAY_IMPORT.iter().copied().collect();
+    let mut wrong = BTreeSet::new();
+    for room in fs::read_dir(&source).unwrap().map(Result::unwrap) {
+        if !room.path().is_dir() {
+            continue;
+        }
+        let name = room.file_name().into_string().unwrap();
+        let mut files = Vec::new();
+        collect(&room.path(), &mut files);
+        if files.is_empty() {
+            continue;
+        }
+        let may = allowed.get(name.as_str()).unwrap_or_else(|| panic!("room {name} is not here"));
+        for (file, text) in files {
+            for other in rooms_in(&text).filter(|other| *other != name) {
+                if !may.contains(&other) {
+                    wrong.insert(format!("{file}: {name} must not know {other}"));
+                }
+            }
+            for (krate, rooms) in CRATE_IN {
+                if text.contains(&format!("{krate}::")) && !rooms.contains(&name.as_str()) {
+                    wrong.insert(format!("{file}: {name} must not know the crate {krate}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+/// The first names behind `crate::`, braces included.
+fn rooms_in(text: &str) -> impl Iterator<Item = &str> {
+    text.split("crate::").skip(1).flat_map(|rest| {
+        let names = match rest.strip_prefix('{') {
+            Some(list) => list.split('}').next().unwrap_or_default(),
+            None => {
+                rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next().unwrap_or_default()
+            }
+        };
+        let first = |name: &'_ str| -> usize {
+            name.find(|c: char| !c.is_ascii_lowercase() && c != '_').unwrap_or(name.len())
+        };
+        names
+            .split(',')
+            .map(str::trim)
+            .map(move |name| &name[..first(name)])
+            .filter(|name| MAY_IMPORT.iter().any(|(room, _)| room == name))
+    })
+}
+
+fn collect(folder: &Path, files: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        // Tests may look anywhere.
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
+        if path.is_dir() {
+            collect(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let code: Vec<&str> = lines.collect();
+            files.push((path.display().to_string(), code.join("\n")));
+        }
+    }
+}
+
+#[test]
+fn the_check_can_fail() {
+    assert_eq!(rooms_in("use crate::worker::Stop;").collect::<Vec<_>>(), ["worker"]);
+    assert_eq!(
+        rooms_in("use crate::{kafka::Consumer, event};").collect::<Vec<_>>(),
+        ["kafka", "event"]
+    );
+}
