@@ -10,9 +10,46 @@ use super::{Column, Value, text};
 /// No entry yet.
 const NONE: u32 = u32::MAX;
 
+/// How many short values are found again by their JSON text alone.
+const SHORTCUTS: usize = 64;
+
+/// The JSON text of a value, if it is no longer than 16 bytes, and its entry. Many columns have a
+/// few short values, for which this saves to tell their kind, to hash and to compare.
+#[derive(Clone, Copy, Default)]
+struct Shortcut {
+    first: u64,
+    last: u64,
+    /// 0 where there is none yet: no value has an empty text.
+    length: u32,
+    entry: u32,
+}
+
+impl Shortcut {
+    /// The shortcut of a span, yet without entry, and its place.
+    #[inline]
+    fn new(text: &[u8], span: Span) -> Option<(Self, usize)> {
+        let (start, end) = (span.start as usize, span.end as usize);
+        let word = |at: usize| Some(u64::from_le_bytes(*text.get(at..)?.first_chunk::<8>()?));
+        let (first, last) = match end - start {
+            length @ 1..8 => (word(start)? & ((1 << (8 * length)) - 1), 0),
+            8..=16 => (word(start)?, word(end - 8)?),
+            _ => return None,
+        };
+        let mixed = (first ^ last.rotate_left(23)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let shortcut = Self { first, last, length: span.end - span.start, entry: NONE };
+        Some((shortcut, (mixed >> 32) as usize % SHORTCUTS))
+    }
+
+    #[inline]
+    fn is(&self, other: &Self) -> bool {
+        self.first == other.first && self.last == other.last && self.length == other.length
+    }
+}
+
 /// A dictionary that grows by the values that it has not seen.
 pub(super) struct Interner {
     column: Column,
+    shortcuts: [Shortcut; SHORTCUTS],
     table: HashTable<u32>,
     /// The hash of each entry, for when the table grows.
     hashes: Vec<u64>,
@@ -28,6 +65,7 @@ impl Interner {
     pub fn new(events: usize) -> Self {
         Self {
             column: Column::for_events(events),
+            shortcuts: [Shortcut::default(); SHORTCUTS],
             table: HashTable::new(),
             hashes: Vec::new(),
             plain: [NONE; 4],
@@ -50,6 +88,20 @@ impl Interner {
     /// The entry of the value that stands at `span` of a valid text.
     #[inline]
     pub fn span(&mut self, text: &[u8], span: Span) -> u32 {
+        let Some((mut shortcut, place)) = Shortcut::new(text, span) else {
+            return self.whole_span(text, span);
+        };
+        let known = self.shortcuts[place];
+        if known.is(&shortcut) {
+            return known.entry;
+        }
+        shortcut.entry = self.whole_span(text, span);
+        self.shortcuts[place] = shortcut;
+        shortcut.entry
+    }
+
+    #[inline(never)]
+    fn whole_span(&mut self, text: &[u8], span: Span) -> u32 {
         let raw = span.of(text);
         match span.kind {
             Kind::Text => self.text(&raw[1..raw.len() - 1]),

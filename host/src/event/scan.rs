@@ -2,7 +2,8 @@
 //! does, and the places of the fields that the layout looks for written down.
 
 use super::Invalid;
-use super::layout::{Layout, NodeId};
+use super::layout::{Layout, Node, NodeId};
+use super::text;
 
 /// How deep arrays and objects may nest, the event itself included: as deep as `serde_json` goes.
 pub(super) const NESTING_MAX: usize = 127;
@@ -61,8 +62,10 @@ pub(super) fn event(text: &[u8], layout: &Layout, spans: &mut [Span]) -> Result<
     if text.len() > TEXT_BYTES_MAX {
         return Err(Invalid::TooLong(text.len()));
     }
-    let mut scanner = Scanner { layout, spans, ..Scanner::new(text, 0, 0) };
-    let result = scanner.document(0).and_then(|kind| scanner.check_utf8().map(|()| kind));
+    let mut scanner = Scanner { layout, spans, ..Scanner::new(text, 0) };
+    let start = scanner.space(0);
+    let result = scanner.tracked(0, start);
+    let result = result.and_then(|(end, kind)| scanner.finish(end).map(|()| kind));
     match result {
         Err(Bad) => Err(scanner.reason()),
         Ok(Kind::Object) => Ok(()),
@@ -79,14 +82,11 @@ pub(super) fn value(text: &[u8], depth: usize) -> Result<Span, Invalid> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(Invalid::TooLong(text.len()));
     }
-    let mut scanner = Scanner::new(text, 0, depth);
-    scanner.space();
-    let start = scanner.pos as u32;
-    let result = scanner.value(UNTRACKED).and_then(|kind| {
-        let end = scanner.pos as u32;
-        scanner.finish()?;
-        scanner.check_utf8()?;
-        Ok(Span { start, end, kind })
+    let mut scanner = Scanner::new(text, depth);
+    let start = scanner.space(0);
+    let result = scanner.value(UNTRACKED, start).and_then(|(end, kind)| {
+        scanner.finish(end)?;
+        Ok(Span { start: start as u32, end: end as u32, kind })
     });
     result.map_err(|Bad| scanner.reason())
 }
@@ -105,29 +105,23 @@ pub(super) struct Item {
 /// Gives each item of an object or array that was scanned before, in order.
 pub(super) fn items(text: &[u8], container: Span, mut each: impl FnMut(Item)) {
     let object = container.kind == Kind::Object;
-    let mut scanner = Scanner::new(text, container.start as usize + 1, 0);
+    let mut scanner = Scanner::new(text, 0);
+    let mut pos = container.start as usize + 1;
     let mut walk = || {
         loop {
-            scanner.space();
-            if matches!(scanner.peek(), Some(b'}' | b']')) {
+            let start = scanner.space(pos);
+            if matches!(scanner.peek(start), b'}' | b']') {
                 return Ok(());
             }
-            let start = scanner.pos;
-            let mut name_end = start;
+            let (mut name_end, mut value) = (start, start);
             if object {
-                scanner.pos += 1;
-                scanner.string()?;
-                name_end = scanner.pos;
-                scanner.space();
-                scanner.pos += 1;
-                scanner.space();
+                (name_end, _) = scanner.string(start + 1)?;
+                value = scanner.space(scanner.space(name_end) + 1);
             }
-            scanner.value(UNTRACKED)?;
-            each(Item { start, name_end, end: scanner.pos });
-            scanner.space();
-            if scanner.peek() == Some(b',') {
-                scanner.pos += 1;
-            }
+            let (end, _) = scanner.value(UNTRACKED, value)?;
+            each(Item { start, name_end, end });
+            pos = scanner.space(end);
+            pos += usize::from(scanner.peek(pos) == b',');
         }
     };
     let result: Result<(), Bad> = walk();
@@ -143,12 +137,12 @@ pub(super) fn head(name: &[u8]) -> u64 {
     }
 }
 
+/// The text is walked by passing positions on, so that they stay in registers.
 struct Scanner<'t, 'l> {
     text: &'t [u8],
-    pos: usize,
     /// How many more levels may be entered.
     levels: usize,
-    /// Every word of a string so far, laid over each other: shows whether all of it was ASCII.
+    /// Words of strings laid over each other: shows whether all of them were ASCII.
     seen: u64,
     layout: &'l Layout,
     spans: &'l mut [Span],
@@ -157,18 +151,18 @@ struct Scanner<'t, 'l> {
 }
 
 impl<'t> Scanner<'t, 'static> {
-    fn new(text: &'t [u8], pos: usize, depth: usize) -> Self {
+    fn new(text: &'t [u8], depth: usize) -> Self {
         static NO_LAYOUT: Layout = Layout::empty();
         let levels = NESTING_MAX.saturating_sub(depth);
-        let (what, at) = ("", 0);
-        Scanner { text, pos, levels, seen: 0, layout: &NO_LAYOUT, spans: &mut [], what, at }
+        Scanner { text, levels, seen: 0, layout: &NO_LAYOUT, spans: &mut [], what: "", at: 0 }
     }
 }
 
 impl Scanner<'_, '_> {
     #[cold]
-    fn bad<T>(&mut self, what: &'static str) -> Result<T, Bad> {
-        (self.what, self.at) = (what, self.pos);
+    #[inline(never)]
+    fn bad<T>(&mut self, at: usize, what: &'static str) -> Result<T, Bad> {
+        (self.what, self.at) = (what, at);
         Err(Bad)
     }
 
@@ -177,278 +171,258 @@ impl Scanner<'_, '_> {
         Invalid::Json { what, at: self.at }
     }
 
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.pos).copied()
+    /// The byte at a position; at the end 0, which no grammar rule takes.
+    #[inline(always)]
+    fn peek(&self, pos: usize) -> u8 {
+        self.text.get(pos).copied().unwrap_or(0)
     }
 
-    #[inline]
-    fn space(&mut self) {
-        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
-            self.pos += 1;
+    #[inline(always)]
+    fn space(&self, mut pos: usize) -> usize {
+        while matches!(self.peek(pos), b' ' | b'\n' | b'\r' | b'\t') {
+            pos += 1;
         }
+        pos
     }
 
     /// Nothing but white space may follow.
-    fn finish(&mut self) -> Result<(), Bad> {
-        self.space();
-        if self.pos == self.text.len() { Ok(()) } else { self.bad("nothing may follow the value") }
-    }
-
-    /// Outside of strings the grammar has refused whatever is not ASCII.
-    fn check_utf8(&mut self) -> Result<(), Bad> {
+    fn finish(&mut self, pos: usize) -> Result<(), Bad> {
+        let pos = self.space(pos);
+        if pos < self.text.len() {
+            return self.bad(pos, "nothing may follow the value");
+        }
         if self.seen & HIGH == 0 {
             return Ok(());
         }
+        // Outside of strings the grammar has refused whatever is not ASCII.
         match std::str::from_utf8(self.text) {
             Ok(_) => Ok(()),
-            Err(error) => {
-                self.pos = error.valid_up_to();
-                self.bad("not valid UTF-8")
-            }
+            Err(error) => self.bad(error.valid_up_to(), "not valid UTF-8"),
         }
-    }
-
-    fn document(&mut self, node: NodeId) -> Result<Kind, Bad> {
-        self.space();
-        let kind = self.tracked(node)?;
-        self.finish()?;
-        Ok(kind)
     }
 
     /// A value that the layout looks for; its place is written down.
-    #[inline]
-    fn tracked(&mut self, node: NodeId) -> Result<Kind, Bad> {
-        let start = self.pos as u32;
-        let kind = self.value(node)?;
-        self.spans[node as usize] = Span { start, end: self.pos as u32, kind };
-        Ok(kind)
+    #[inline(always)]
+    fn tracked(&mut self, node: NodeId, start: usize) -> Result<(usize, Kind), Bad> {
+        let (end, kind) = self.value(node, start)?;
+        self.spans[node as usize] = Span { start: start as u32, end: end as u32, kind };
+        Ok((end, kind))
     }
 
-    #[inline]
-    fn value(&mut self, node: NodeId) -> Result<Kind, Bad> {
-        match self.peek() {
-            Some(b'"') => {
-                self.pos += 1;
-                Ok(if self.string()? { Kind::Escaped } else { Kind::Text })
+    /// A value; gives where it ends.
+    #[inline(always)]
+    fn value(&mut self, node: NodeId, pos: usize) -> Result<(usize, Kind), Bad> {
+        match self.peek(pos) {
+            b'"' => {
+                let (end, escaped) = self.string(pos + 1)?;
+                Ok((end, if escaped { Kind::Escaped } else { Kind::Text }))
             }
-            Some(b'-' | b'0'..=b'9') => self.number(),
-            Some(b'{') => self.nested(node, Self::object, Kind::Object),
-            Some(b'[') => self.nested(node, Self::array, Kind::Array),
-            Some(b't') => self.literal(b"true", Kind::True),
-            Some(b'f') => self.literal(b"false", Kind::False),
-            Some(b'n') => self.literal(b"null", Kind::Null),
-            _ => self.bad("a value must stand here"),
+            b'-' | b'0'..=b'9' => self.number(pos),
+            b'{' | b'[' => self.nested(node, pos),
+            b't' => self.literal(pos, b"true", Kind::True),
+            b'f' => self.literal(pos, b"false", Kind::False),
+            b'n' => self.literal(pos, b"null", Kind::Null),
+            _ => self.bad(pos, "a value must stand here"),
         }
     }
 
-    fn nested(
-        &mut self,
-        node: NodeId,
-        inner: fn(&mut Self, NodeId) -> Result<(), Bad>,
-        kind: Kind,
-    ) -> Result<Kind, Bad> {
+    #[inline(never)]
+    fn nested(&mut self, node: NodeId, pos: usize) -> Result<(usize, Kind), Bad> {
         if self.levels == 0 {
-            return self.bad("nested too deep");
+            return self.bad(pos, "nested too deep");
         }
-        self.pos += 1;
         self.levels -= 1;
         let tracked = node != UNTRACKED && self.layout.nodes[node as usize].has_children();
-        inner(self, if tracked { node } else { UNTRACKED })?;
+        let node = if tracked { node } else { UNTRACKED };
+        let object = self.peek(pos) == b'{';
+        let end = if object { self.object(node, pos + 1) } else { self.array(node, pos + 1) }?;
         self.levels += 1;
-        Ok(kind)
+        Ok((end, if object { Kind::Object } else { Kind::Array }))
     }
 
-    fn object(&mut self, node: NodeId) -> Result<(), Bad> {
-        self.space();
-        if self.peek() == Some(b'}') {
-            self.pos += 1;
-            return Ok(());
+    fn object(&mut self, node: NodeId, pos: usize) -> Result<usize, Bad> {
+        let mut pos = self.space(pos);
+        if self.peek(pos) == b'}' {
+            return Ok(pos + 1);
         }
         loop {
-            if self.peek() != Some(b'"') {
-                return self.bad("a member's name must stand here");
+            if self.peek(pos) != b'"' {
+                return self.bad(pos, "a member's name must stand here");
             }
-            self.pos += 1;
-            let start = self.pos;
-            let escaped = self.string()?;
-            let child = self.child(node, start, escaped);
-            self.space();
-            if self.peek() != Some(b':') {
-                return self.bad("\":\" must follow the name");
+            let start = pos + 1;
+            let (end, escaped) = self.string(start)?;
+            let child =
+                if node == UNTRACKED { None } else { self.child(node, start, end - 1, escaped) };
+            pos = self.space(end);
+            if self.peek(pos) != b':' {
+                return self.bad(pos, "\":\" must follow the name");
             }
-            self.pos += 1;
-            self.space();
-            match child {
-                None => self.value(UNTRACKED)?,
-                Some(child) => self.member(child)?,
+            pos = self.space(pos + 1);
+            let (end, _) = match child {
+                None => self.value(UNTRACKED, pos)?,
+                Some(child) => self.member(child, pos)?,
             };
-            self.space();
-            match self.peek() {
-                Some(b',') => self.pos += 1,
-                Some(b'}') => {
-                    self.pos += 1;
-                    return Ok(());
-                }
-                _ => return self.bad("\",\" or \"}\" must follow the member"),
+            pos = self.space(end);
+            match self.peek(pos) {
+                b',' => pos = self.space(pos + 1),
+                b'}' => return Ok(pos + 1),
+                _ => return self.bad(pos, "\",\" or \"}\" must follow the member"),
             }
-            self.space();
         }
     }
 
-    /// The node of the member whose name begins at `start` and ended just before.
-    #[inline]
-    fn child(&self, node: NodeId, start: usize, escaped: bool) -> Option<NodeId> {
-        if node == UNTRACKED {
-            return None;
-        }
-        let (name, node) = (&self.text[start..self.pos - 1], &self.layout.nodes[node as usize]);
+    /// The node of the member with this name.
+    #[inline(always)]
+    fn child(&self, node: NodeId, start: usize, end: usize, escaped: bool) -> Option<NodeId> {
+        let (name, node) = (&self.text[start..end], &self.layout.nodes[node as usize]);
         if escaped {
-            // A lone surrogate is in no name that a pointer can have.
-            let mut plain = String::new();
-            return super::text::unescape(name, &mut plain)
-                .then(|| node.child(plain.as_bytes(), || head(plain.as_bytes())))
-                .flatten();
+            return self.escaped_child(name, node);
         }
         node.child(name, || match self.text[start..].first_chunk::<8>() {
             Some(chunk) if name.len() < 8 => {
                 u64::from_le_bytes(*chunk) & ((1 << (8 * name.len())) - 1)
             }
-            _ => head(name),
+            Some(chunk) => u64::from_le_bytes(*chunk),
+            None => head(name),
         })
     }
 
+    #[cold]
+    fn escaped_child(&self, name: &[u8], node: &Node) -> Option<NodeId> {
+        let mut plain = String::new();
+        // A lone surrogate is in no name that a pointer can have.
+        text::unescape(name, &mut plain)
+            .then(|| node.child(plain.as_bytes(), || head(plain.as_bytes())))
+            .flatten()
+    }
+
     /// A member that is looked for. The last of several with one name counts.
-    #[inline]
-    fn member(&mut self, node: NodeId) -> Result<Kind, Bad> {
+    #[inline(always)]
+    fn member(&mut self, node: NodeId, pos: usize) -> Result<(usize, Kind), Bad> {
         if self.spans[node as usize].is_present() {
             let end = self.layout.nodes[node as usize].end as usize;
             self.spans[node as usize..end].fill(Span::default());
         }
-        self.tracked(node)
+        self.tracked(node, pos)
     }
 
-    fn array(&mut self, node: NodeId) -> Result<(), Bad> {
-        self.space();
-        if self.peek() == Some(b']') {
-            self.pos += 1;
-            return Ok(());
+    fn array(&mut self, node: NodeId, pos: usize) -> Result<usize, Bad> {
+        let mut pos = self.space(pos);
+        if self.peek(pos) == b']' {
+            return Ok(pos + 1);
         }
-        for place in 0.. {
+        let mut place = 0;
+        loop {
             let child = match node {
                 UNTRACKED => None,
                 node => self.layout.nodes[node as usize].element(place),
             };
-            match child {
-                None => self.value(UNTRACKED)?,
-                Some(child) => self.tracked(child)?,
+            let (end, _) = match child {
+                None => self.value(UNTRACKED, pos)?,
+                Some(child) => self.tracked(child, pos)?,
             };
-            self.space();
-            match self.peek() {
-                Some(b',') => self.pos += 1,
-                Some(b']') => break,
-                _ => return self.bad("\",\" or \"]\" must follow the element"),
+            pos = self.space(end);
+            match self.peek(pos) {
+                b',' => pos = self.space(pos + 1),
+                b']' => return Ok(pos + 1),
+                _ => return self.bad(pos, "\",\" or \"]\" must follow the element"),
             }
-            self.space();
+            place += 1;
         }
-        self.pos += 1;
-        Ok(())
     }
 
     /// The rest of a string behind its opening quote; whether it has escapes.
-    #[inline]
-    fn string(&mut self) -> Result<bool, Bad> {
+    #[inline(always)]
+    fn string(&mut self, pos: usize) -> Result<(usize, bool), Bad> {
+        let end = plain_end(self.text, pos, &mut self.seen);
+        if self.peek(end) == b'"' { Ok((end + 1, false)) } else { self.string_rest(end) }
+    }
+
+    /// The rest of a string from its first unusual byte on.
+    #[inline(never)]
+    fn string_rest(&mut self, mut pos: usize) -> Result<(usize, bool), Bad> {
         let mut escaped = false;
         loop {
-            self.pos = plain_end(self.text, self.pos, &mut self.seen);
-            match self.peek() {
-                Some(b'"') => {
-                    self.pos += 1;
-                    return Ok(escaped);
-                }
+            match self.text.get(pos) {
+                Some(b'"') => return Ok((pos + 1, escaped)),
                 Some(b'\\') => {
-                    self.escape()?;
+                    pos = self.escape(pos + 1)?;
                     escaped = true;
                 }
-                Some(byte) if byte < b' ' => {
-                    return self.bad("a control character must be escaped");
+                Some(&byte) if byte < b' ' => {
+                    return self.bad(pos, "a control character must be escaped");
                 }
-                Some(byte) => {
+                Some(&byte) => {
                     self.seen |= u64::from(byte);
-                    self.pos += 1;
+                    pos += 1;
                 }
-                None => return self.bad("the string does not end"),
+                None => return self.bad(pos, "the string does not end"),
             }
+            pos = plain_end(self.text, pos, &mut self.seen);
         }
     }
 
-    fn escape(&mut self) -> Result<(), Bad> {
-        self.pos += 1;
-        match self.peek() {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.pos += 1,
-            Some(b'u') => {
-                self.pos += 1;
-                for _ in 0..4 {
-                    if !self.peek().is_some_and(|byte| byte.is_ascii_hexdigit()) {
-                        return self.bad("four hexadecimal digits must follow \"\\u\"");
-                    }
-                    self.pos += 1;
+    fn escape(&mut self, pos: usize) -> Result<usize, Bad> {
+        match self.peek(pos) {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(pos + 1),
+            b'u' => {
+                let digits = self.text[pos + 1..].iter().take(4);
+                let digits = digits.take_while(|byte| byte.is_ascii_hexdigit()).count();
+                if digits == 4 {
+                    return Ok(pos + 5);
                 }
+                self.bad(pos + 1 + digits, "four hexadecimal digits must follow \"\\u\"")
             }
-            _ => return self.bad("no such escape"),
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn number(&mut self) -> Result<Kind, Bad> {
-        let mut kind = Kind::Integer;
-        if self.peek() == Some(b'-') {
-            self.pos += 1;
-        }
-        match self.peek() {
-            Some(b'0') => self.pos += 1,
-            Some(b'1'..=b'9') => self.digits(),
-            _ => return self.bad("a digit must stand here"),
-        }
-        if self.peek() == Some(b'.') {
-            kind = Kind::Number;
-            self.pos += 1;
-            self.some_digits()?;
-        }
-        if let Some(b'e' | b'E') = self.peek() {
-            kind = Kind::Number;
-            self.pos += 1;
-            if let Some(b'+' | b'-') = self.peek() {
-                self.pos += 1;
-            }
-            self.some_digits()?;
-        }
-        Ok(kind)
-    }
-
-    #[inline]
-    fn digits(&mut self) {
-        while let Some(b'0'..=b'9') = self.peek() {
-            self.pos += 1;
+            _ => self.bad(pos, "no such escape"),
         }
     }
 
-    fn some_digits(&mut self) -> Result<(), Bad> {
-        if !matches!(self.peek(), Some(b'0'..=b'9')) {
-            return self.bad("a digit must stand here");
+    #[inline(always)]
+    fn number(&mut self, pos: usize) -> Result<(usize, Kind), Bad> {
+        let first = pos + usize::from(self.peek(pos) == b'-');
+        let end = match self.peek(first) {
+            b'0' => first + 1,
+            b'1'..=b'9' => self.digits(first + 1),
+            _ => return self.bad(first, "a digit must stand here"),
+        };
+        if matches!(self.peek(end), b'.' | b'e' | b'E') {
+            return self.fraction(end);
         }
-        self.digits();
-        Ok(())
+        Ok((end, Kind::Integer))
     }
 
-    #[inline]
-    fn literal(&mut self, word: &'static [u8], kind: Kind) -> Result<Kind, Bad> {
-        if !self.text[self.pos..].starts_with(word) {
-            return self.bad("a value must stand here");
+    /// The fraction and exponent of a number, of which there is at least one.
+    #[inline(never)]
+    fn fraction(&mut self, mut pos: usize) -> Result<(usize, Kind), Bad> {
+        if self.peek(pos) == b'.' {
+            pos = self.some_digits(pos + 1)?;
         }
-        self.pos += word.len();
-        Ok(kind)
+        if matches!(self.peek(pos), b'e' | b'E') {
+            let sign = matches!(self.peek(pos + 1), b'+' | b'-');
+            pos = self.some_digits(pos + 1 + usize::from(sign))?;
+        }
+        Ok((pos, Kind::Number))
+    }
+
+    #[inline(always)]
+    fn digits(&self, mut pos: usize) -> usize {
+        while self.peek(pos).is_ascii_digit() {
+            pos += 1;
+        }
+        pos
+    }
+
+    fn some_digits(&mut self, pos: usize) -> Result<usize, Bad> {
+        let end = self.digits(pos);
+        if end > pos { Ok(end) } else { self.bad(pos, "a digit must stand here") }
+    }
+
+    #[inline(always)]
+    fn literal(&mut self, pos: usize, word: &[u8], kind: Kind) -> Result<(usize, Kind), Bad> {
+        if self.text[pos..].starts_with(word) {
+            return Ok((pos + word.len(), kind));
+        }
+        self.bad(pos, "a value must stand here")
     }
 }
 

@@ -83,10 +83,14 @@ impl Splicer {
         }
         for (write, pending) in batch.pending.iter().enumerate() {
             if pending.set(event).is_some() {
+                self.sets.push(write as u16);
                 let later =
                     |&other: &u16| batch.pending[other as usize].turn(event) > pending.turn(event);
-                let place = self.sets.iter().rev().take_while(|other| later(other)).count();
-                self.sets.insert(self.sets.len() - place, write as u16);
+                let place = self.sets.iter().rev().skip(1).take_while(|other| later(other)).count();
+                if place > 0 {
+                    let end = self.sets.len();
+                    self.sets[end - 1 - place..].rotate_right(1);
+                }
             }
         }
         for place in 0..self.sets.len() {
@@ -95,7 +99,9 @@ impl Splicer {
         if self.splices.is_empty() {
             return false;
         }
-        self.splices.sort_by_key(|splice| splice.start);
+        if !self.splices.is_sorted_by_key(|splice| splice.start) {
+            self.splices.sort_by_key(|splice| splice.start);
+        }
         let text = batch.text(event);
         let mut done = 0;
         for splice in &self.splices {
