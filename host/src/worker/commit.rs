@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
+use super::control::Control;
 use super::failure::Failure;
 use super::job::Delivery;
 use super::run::{Event, Worker, wall_millis};
@@ -101,6 +102,9 @@ impl Worker {
                 let group = consumer.group_metadata()?;
                 let sink = self.sink.as_ref().expect("begin made it");
                 let committed = sink.commit(&self.stop, &self.job.input, offsets, &group)?;
+                if Control::OffsetsOutsideTransaction.is_on() {
+                    consumer.commit_sync(offsets, COMMIT_OFFSETS)?;
+                }
                 Ok(committed.may_have_retried)
             }
             Delivery::AtLeastOnce => {

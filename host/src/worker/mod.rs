@@ -4,6 +4,7 @@
 mod backoff;
 mod batch;
 mod commit;
+mod control;
 mod dead_letter;
 mod failure;
 pub mod headers;

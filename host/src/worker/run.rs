@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
+use super::control::Control;
 use super::failure::Failure;
 use super::job::Job;
 use super::poison::Poison;
@@ -132,7 +133,8 @@ impl Worker {
             self.gather()?;
             self.close_idle()?;
             let due = |since: Instant| since.elapsed() >= self.job.commit_interval;
-            if self.uncommitted_since.is_some_and(due) {
+            let is_held_up = Control::TimerByOutput.is_on() && self.tally.records_out == 0;
+            if self.uncommitted_since.is_some_and(due) && !is_held_up {
                 self.commit()?;
                 self.backoff.succeeded();
             }

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::control::Control;
 use super::dead_letter::{Letter, Why};
 use super::failure::Failure;
 use super::job::{Delivery, Job, OutTopic};
@@ -193,7 +194,9 @@ impl Sink {
             watch.note(started.elapsed());
             Ok::<_, KafkaError>(())
         };
-        timed(&mut watch, &|| self.producer.send_offsets(offsets, topic, group, CALL))?;
+        if !Control::OffsetsOutsideTransaction.is_on() {
+            timed(&mut watch, &|| self.producer.send_offsets(offsets, topic, group, CALL))?;
+        }
         timed(&mut watch, &|| self.producer.commit(CALL))?;
         Ok(Committed { may_have_retried: watch.must_replace() })
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::control::Control;
 use super::failure::Failure;
 use super::job::{Delivery, OnExpired, Start};
 use super::run::{Held, Worker};
@@ -41,7 +42,9 @@ impl Worker {
         let found = self.find(&self.adrift.clone())?;
         let offsets: Vec<_> = found.iter().map(|found| (found.partition, found.offset)).collect();
         self.step("rewinding");
-        self.consumer.as_mut().expect("it assigned them").seek(&offsets, QUESTION)?;
+        if !Control::NoRewind.is_on() {
+            self.consumer.as_mut().expect("it assigned them").seek(&offsets, QUESTION)?;
+        }
         self.adrift.clear();
         self.hold(found);
         tracing::info!(worker = self.number, ?offsets, "rewound to what is committed");

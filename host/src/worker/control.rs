@@ -1,0 +1,39 @@
+//! Rules of delivery that a test switches off, to see that it would notice their absence. Only
+//! builds with debug assertions have the switch; in any other every rule holds.
+
+use std::sync::OnceLock;
+
+/// The environment variable that names a rule to break.
+const VARIABLE: &str = "HOST_TEST_CONTROL";
+
+/// A rule that is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// `offsets-outside-transaction`: they are committed by themselves, behind the outputs.
+    OffsetsOutsideTransaction,
+    /// `no-rewind`: after a failure the next records are read, not those that were not committed.
+    NoRewind,
+    /// `timer-by-output`: a commit is due only once there was an output.
+    TimerByOutput,
+}
+
+impl Control {
+    /// Whether this rule is broken.
+    pub fn is_on(self) -> bool {
+        cfg!(debug_assertions) && chosen() == Some(self)
+    }
+}
+
+fn chosen() -> Option<Control> {
+    static CHOSEN: OnceLock<Option<Control>> = OnceLock::new();
+    *CHOSEN.get_or_init(|| {
+        let control = match std::env::var(VARIABLE).ok()?.as_str() {
+            "offsets-outside-transaction" => Control::OffsetsOutsideTransaction,
+            "no-rewind" => Control::NoRewind,
+            "timer-by-output" => Control::TimerByOutput,
+            _ => return None,
+        };
+        tracing::error!(?control, "a rule of delivery is broken on purpose: for tests only");
+        Some(control)
+    })
+}
