@@ -78,12 +78,17 @@ impl Worker {
         }
     }
 
-    /// Under another member id somebody else may own the partitions as well (rule 2).
     fn check_membership(&self) -> Result<(), Failure> {
         let consumer = self.consumer.as_ref().expect("it gave the partitions");
         if consumer.assignment_lost() {
             return Err(Failure::Recover("the group went on without this worker".into()));
         }
+        self.check_member()
+    }
+
+    /// Under another member id somebody else may own the partitions as well (rule 2).
+    pub(super) fn check_member(&self) -> Result<(), Failure> {
+        let consumer = self.consumer.as_ref().expect("it gave the partitions");
         let member = consumer.member_id();
         if member != self.member {
             return Err(Failure::Rejoin(format!(

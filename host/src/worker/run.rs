@@ -58,6 +58,9 @@ pub struct Worker {
     pub(super) held: BTreeMap<i32, Held>,
     /// Partitions that are assigned, but whose state and position are to be read again.
     pub(super) adrift: Vec<i32>,
+    /// Where this worker began with partitions of which nothing was committed: a failure of the
+    /// first commit must not choose again, and pass over what came in meanwhile.
+    pub(super) first_offsets: BTreeMap<i32, i64>,
     pub(super) windows: Vec<Windows>,
     /// When the first uncommitted record, or change of a window, came in.
     pub(super) uncommitted_since: Option<Instant>,
@@ -92,6 +95,7 @@ impl Worker {
             sink: None,
             held: BTreeMap::new(),
             adrift: Vec::new(),
+            first_offsets: BTreeMap::new(),
             windows,
             uncommitted_since: None,
             poison: Poison::default(),

@@ -21,22 +21,32 @@ struct Found {
     partition: i32,
     offset: i64,
     windows: Vec<PartitionWindows>,
+    /// Whether this is not what is committed, so that it must be even if no record ever comes: a
+    /// place that was chosen now, or windows of another definition, which are closed.
+    must_commit: bool,
 }
 
 impl Worker {
     /// Answers an assignment.
     pub(super) fn take_over(&mut self, partitions: &[i32]) -> Result<(), Failure> {
+        if !(self.held.is_empty() && self.adrift.is_empty()) {
+            self.check_member()?;
+        }
+        // A restore may take longer than the broker leaves a transaction open.
+        self.commit()?;
         let found = self.find(partitions)?;
         let offsets: Vec<_> = found.iter().map(|found| (found.partition, found.offset)).collect();
         let consumer = self.consumer.as_mut().expect("it asked");
         consumer.assign(&offsets)?;
-        self.hold(found);
+        self.member = consumer.member_id();
+        self.hold(found)?;
         tracing::info!(worker = self.number, ?offsets, "partitions taken over");
         Ok(())
     }
 
     /// Takes over again what is assigned and adrift since a failure.
     pub(super) fn take_over_adrift(&mut self) -> Result<(), Failure> {
+        self.check_member()?;
         self.adrift.sort_unstable();
         self.adrift.dedup();
         let found = self.find(&self.adrift.clone())?;
@@ -46,14 +56,14 @@ impl Worker {
             self.consumer.as_mut().expect("it assigned them").seek(&offsets, QUESTION)?;
         }
         self.adrift.clear();
-        self.hold(found);
+        self.hold(found)?;
         tracing::info!(worker = self.number, ?offsets, "rewound to what is committed");
         Ok(())
     }
 
-    fn hold(&mut self, found: Vec<Found>) {
-        self.member = self.consumer.as_ref().and_then(|consumer| consumer.member_id());
-        for Found { partition, offset, windows } in found {
+    fn hold(&mut self, found: Vec<Found>) -> Result<(), Failure> {
+        let must_commit = found.iter().any(|found| found.must_commit);
+        for Found { partition, offset, windows, must_commit } in found {
             for (all, windows) in self.windows.iter_mut().zip(windows) {
                 all.adopt(windows);
             }
@@ -61,11 +71,12 @@ impl Worker {
                 next_offset: offset,
                 end_offset: offset,
                 silent_since: None,
-                is_touched: false,
+                is_touched: must_commit,
             };
             self.held.insert(partition, held);
         }
         self.status.ready.store(true, std::sync::atomic::Ordering::Relaxed);
+        if must_commit { self.begin() } else { Ok(()) }
     }
 
     /// The order matters: the producer first, which ends what this worker's predecessor left open;
@@ -89,11 +100,15 @@ impl Worker {
         let mut found = Vec::new();
         let mut states = self.state_readers()?;
         for (partition, committed) in committed {
-            self.step("restoring window state");
             let restored = self.restore(&mut states, partition)?;
             let offset = self.offset(partition, committed, &restored)?;
-            let windows = restored.into_iter().map(|(windows, _)| windows).collect();
-            found.push(Found { partition, offset, windows });
+            if committed.is_none() {
+                self.first_offsets.insert(partition, offset);
+            }
+            let windows: Vec<_> = restored.into_iter().map(|(windows, _)| windows).collect();
+            let must_commit =
+                committed != Some(offset) || windows.iter().any(PartitionWindows::has_changes);
+            found.push(Found { partition, offset, windows, must_commit });
         }
         Ok(found)
     }
@@ -120,6 +135,7 @@ impl Worker {
     ) -> Result<Vec<(PartitionWindows, Option<Marker>)>, Failure> {
         let mut restored = Vec::new();
         for (reader, window) in states.iter_mut().zip(&self.job.windows) {
+            self.step("restoring window state");
             let mut restore = Restore::new(window.spec.clone(), partition);
             let mut records = 0_u32;
             reader.read(partition, RESTORE, self.stop.flag(), |record| {
@@ -142,6 +158,7 @@ impl Worker {
         restored: &[(PartitionWindows, Option<Marker>)],
     ) -> Result<i64, Failure> {
         let consumer = self.consumer.as_ref().expect("partitions come from it");
+        self.step("asking for the ends of a partition");
         let (low, high) = consumer.watermarks(partition, QUESTION)?;
         let mut offset = committed;
         for (window, (_, marker)) in self.job.windows.iter().zip(restored) {
@@ -179,11 +196,15 @@ impl Worker {
 
     /// Where a group begins that has committed nothing.
     fn first_offset(&self, partition: i32, low: i64, high: i64) -> Result<i64, Failure> {
+        if let Some(chosen) = self.first_offsets.get(&partition) {
+            return Ok(low.max(*chosen));
+        }
         let consumer = self.consumer.as_ref().expect("partitions come from it");
         match self.job.start {
             Start::Earliest => Ok(low),
             Start::Latest => Ok(high),
             Start::Time(millis) => {
+                self.step("looking an offset up by its time");
                 let found = consumer.offsets_for_time(&[partition], millis, QUESTION)?;
                 Ok(found.first().and_then(|(_, offset)| *offset).unwrap_or(high))
             }
