@@ -1,7 +1,6 @@
 //! One batch: from the messages of a fetch to records that are handed to the producer.
 
 use std::ops::Range;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Instant;
 
 use super::dead_letter::Why;
@@ -25,8 +24,12 @@ impl Worker {
         self.begin()?;
         let mut batch: Vec<Message<'_>> = Vec::with_capacity(messages.len());
         let mut bytes = 0;
+        let mut held = None;
         for message in messages.iter() {
-            debug_assert!(self.held.contains_key(&message.partition));
+            if held != Some(message.partition) {
+                self.expect_held(message.partition)?;
+                held = Some(message.partition);
+            }
             if self.is_too_large(&message)? {
                 continue;
             }
@@ -45,6 +48,17 @@ impl Worker {
         }
         self.advance(messages);
         Ok(())
+    }
+
+    /// A record of a partition that is not taken over would be written without its offset.
+    fn expect_held(&self, partition: i32) -> Result<(), Failure> {
+        if self.held.contains_key(&partition) {
+            return Ok(());
+        }
+        let topic = &self.job.input;
+        Err(Failure::Rejoin(format!(
+            "a record of {topic} partition {partition} came in, which this worker does not hold"
+        )))
     }
 
     /// Opens a transaction if none is open; its time starts with its first record, whatever
@@ -104,6 +118,7 @@ impl Worker {
 
     /// Runs messages as one batch; as two where their outputs together are too large.
     fn run_batch(&mut self, messages: &[Message<'_>]) -> Result<(), Failure> {
+        self.step("running the chain");
         let mut headers: Vec<Header<'_>> = Vec::new();
         let ranges: Vec<Range<usize>> = messages
             .iter()
@@ -146,6 +161,7 @@ impl Worker {
             Err(stop) => return Err(Failure::stop(stop.to_string())),
         };
         self.tally.ran(&processed, records);
+        self.step("writing");
         self.write_outputs(messages, records, &processed)?;
         for letter in &processed.dead_letters {
             let stage = self.chain.place_name(letter.place).to_owned();
@@ -243,7 +259,7 @@ impl Worker {
                 .map(|late| (input(&seen.outputs[late.event as usize]), *late))
                 .collect();
             self.tally.future += u64::from(observed.future);
-            self.status.counters.event_time_fallbacks.fetch_add(u64::from(seen.fallbacks), Relaxed);
+            self.tally.fallbacks += u64::from(seen.fallbacks);
             let name = self.windows[window].spec().name.clone();
             for (input, late) in late {
                 self.late(&messages[input], &name, late)?;

@@ -46,7 +46,7 @@ pub struct Counters {
     pub bytes_in: AtomicU64,
     /// Output records (dead letters, late records and window results not included).
     pub records_out: AtomicU64,
-    /// Batches that went through the chain, committed or not.
+    /// Batches that went through the chain.
     pub batches: AtomicU64,
     /// Late records.
     pub late: AtomicU64,

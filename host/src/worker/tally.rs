@@ -37,6 +37,8 @@ pub struct Tally {
     pub late: u64,
     /// Events that are too far in the future to move a watermark.
     pub future: u64,
+    /// Event times that were missing or malformed.
+    pub fallbacks: u64,
     batches: u64,
     oldest: Option<i64>,
     uncommitted: BTreeMap<String, u64>,
@@ -91,6 +93,7 @@ impl Tally {
         counters.bytes_in.fetch_add(self.bytes_in, Relaxed);
         counters.records_out.fetch_add(self.records_out, Relaxed);
         counters.late.fetch_add(self.late, Relaxed);
+        counters.event_time_fallbacks.fetch_add(self.fallbacks, Relaxed);
         counters.batches.fetch_add(self.batches, Relaxed);
         if let Some(oldest) = self.oldest {
             let latency = u64::try_from(now - oldest).unwrap_or(0);
