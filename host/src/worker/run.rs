@@ -216,7 +216,7 @@ impl Worker {
     /// Commits, then gives partitions up; the next owner begins where this commit ends. If the
     /// commit fails the partitions are given up all the same, without a trace of what was done.
     fn give_up(&mut self, partitions: &[i32]) -> Result<(), Failure> {
-        let committed = self.commit();
+        let committed = self.commit().map_err(|failure| self.explained(failure));
         if committed.is_err() {
             self.drop_uncommitted();
         }
@@ -240,6 +240,7 @@ impl Worker {
 
     /// The one failure path: nothing that is not committed is left, and everything is read again.
     fn recover(&mut self, failure: Failure) -> Result<(), Failure> {
+        let failure = self.explained(failure);
         self.status.counters.recoveries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let delay = self.backoff.failed(&failure)?;
         let milliseconds = delay.as_millis() as u64;
@@ -265,6 +266,23 @@ impl Worker {
         self.step("waiting before another try");
         self.stop.sleep(delay);
         Ok(())
+    }
+
+    /// A transaction that took longer than the broker leaves it open fences its producer just as
+    /// another process with its id does, and is no sign of one.
+    fn explained(&self, failure: Failure) -> Failure {
+        let timeout = self.job.transaction_timeout;
+        match failure {
+            Failure::Fenced(text)
+                if self.uncommitted_since.is_some_and(|at| at.elapsed() >= timeout) =>
+            {
+                Failure::Recover(format!(
+                    "the transaction was open for more than its {} s: {text}",
+                    timeout.as_secs()
+                ))
+            }
+            failure => failure,
+        }
     }
 
     /// Throws the producer and the state away. Partitions stay assigned, and are adrift.
