@@ -311,40 +311,69 @@ fn match_up(
     for (place, record) in expected.iter().enumerate() {
         places.entry(&record.content).or_default().push_back(place);
     }
-    let mut last = None;
+    let mut coming: HashMap<&str, usize> = HashMap::new();
     for record in &actual {
-        let offset = record.offset;
-        match places.get_mut(record.content.as_str()) {
-            None => differences
-                .add(|| format!("{name}: offset {offset}: not expected: {}", record.content)),
-            // Of several, the one that keeps the order, if there is one: the lost one is another.
-            Some(left) => match left
-                .iter()
-                .position(|place| last.is_none_or(|last| *place > last))
-                .or((!left.is_empty()).then_some(0))
-                .and_then(|at| left.remove(at))
-            {
-                None if promise == Promise::AtLeastOnce => {}
-                None => differences
-                    .add(|| format!("{name}: offset {offset}: repeated: {}", record.content)),
-                Some(place) => {
-                    if last.is_some_and(|last| place < last) {
-                        let after = expected[last.unwrap_or_default()].offset;
-                        let input = expected[place].offset;
-                        differences.add(|| {
-                            format!("{name}: offset {offset}: out of order: input {input} after input {after}")
-                        });
-                    }
-                    last = last.max(Some(place));
-                }
-            },
+        *coming.entry(&record.content).or_default() += 1;
+    }
+    // Of each record that was expected: its place, and its offset.
+    let mut matched: Vec<(usize, i64)> = Vec::new();
+    for record in &actual {
+        let Identity { content, offset } = record;
+        let Some(left) = places.get_mut(content.as_str()) else {
+            differences.add(|| format!("{name}: offset {offset}: not expected: {content}"));
+            continue;
+        };
+        let coming = coming.get_mut(content.as_str()).expect("counted above");
+        // Of records with the same content some may be lost: those that are passed over here.
+        let next = matched.last().map_or(0, |(place, _)| place + 1);
+        while left.len() > *coming && left.front().is_some_and(|place| *place < next) {
+            let lost = left.pop_front().expect("there is one");
+            differences.add(|| lost_text(name, &expected[lost]));
+        }
+        *coming -= 1;
+        match left.pop_front() {
+            Some(place) => matched.push((place, *offset)),
+            None if promise == Promise::AtLeastOnce => {}
+            None => differences.add(|| format!("{name}: offset {offset}: repeated: {content}")),
         }
     }
+    out_of_order(name, &expected, &matched, differences);
     let mut lost: Vec<usize> = places.into_values().flatten().collect();
     lost.sort_unstable();
     for place in lost {
-        let Identity { content, offset } = &expected[place];
-        differences.add(|| format!("{name}: input {offset}: lost: {content}"));
+        differences.add(|| lost_text(name, &expected[place]));
+    }
+}
+
+fn lost_text(name: &str, Identity { content, offset }: &Identity) -> String {
+    format!("{name}: input {offset}: lost: {content}")
+}
+
+/// Tells the fewest records that would have to move for all to be in order: those that are not in
+/// the longest rising sequence.
+fn out_of_order(
+    name: &str,
+    expected: &[Identity],
+    matched: &[(usize, i64)],
+    differences: &mut Differences,
+) {
+    // The last record of the best sequence of each length, and before each record the one before it.
+    let mut ends: Vec<usize> = Vec::new();
+    let mut before: Vec<Option<usize>> = Vec::new();
+    for (at, (place, _)) in matched.iter().enumerate() {
+        let length = ends.partition_point(|end| matched[*end].0 < *place);
+        before.push(length.checked_sub(1).map(|shorter| ends[shorter]));
+        if length == ends.len() { ends.push(at) } else { ends[length] = at }
+    }
+    let mut in_order = vec![false; matched.len()];
+    let mut next = ends.last().copied();
+    while let Some(at) = next {
+        in_order[at] = true;
+        next = before[at];
+    }
+    for ((place, offset), _) in matched.iter().zip(&in_order).filter(|(_, in_order)| !**in_order) {
+        let input = expected[*place].offset;
+        differences.add(|| format!("{name}: offset {offset}: out of order: input {input}"));
     }
 }
 
