@@ -245,7 +245,10 @@ fn run(chain: &mut Chain, records: &[Record<'_>]) -> Vec<(Fared, Seens)> {
     all
 }
 
-fn observed(processed: &Processed) -> Vec<(u32, (i64, Vec<Option<Value>>))> {
+/// An event time and the group's values.
+type Observed = (i64, Vec<Option<Value>>);
+
+fn observed(processed: &Processed) -> Vec<(u32, Observed)> {
     let observation = &processed.observations[0];
     let value = |seen: Seen<'_>| match seen {
         Seen::Absent => None,

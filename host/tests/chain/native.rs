@@ -221,12 +221,7 @@ pub fn check(
             (input, place.to_owned(), reason, message.to_owned())
         })
         .collect();
-    let found: Vec<_> = found
-        .dead_letters
-        .into_iter()
-        .map(|(input, place, reason, message)| (input, place, reason, message))
-        .collect();
-    assert_eq!(found, dead);
+    assert_eq!(found.dead_letters, dead);
     processed
 }
 
