@@ -4,7 +4,7 @@
 //!
 //! A rule gets columns: each distinct value of a field once, and an index that says which event has
 //! which. Answer once per distinct value wherever one column decides ([`keep_where`],
-//! [`change_by_value`]), and combine bits per distinct value where several do ([`combine`]).
+//! [`change_by_value`]), and combine bits per distinct value where several do ([`combine()`]).
 //!
 //! ```
 //! use pipeline_sdk::{Batch, Plan, Pointer, Rule, Value, Verdict, keep_where};
