@@ -1,7 +1,7 @@
 //! `pipeline.toml` and flags into checked types, all problems at once. Opens no plugin's file and
 //! never talks to Kafka.
 //!
-//! [`parse`] answers with a [`Draft`], also for a file with problems: whoever loads the plugins adds
+//! [`parse()`] answers with a [`Draft`], also for a file with problems: whoever loads the plugins adds
 //! what is wrong with them to the same list, and only [`Draft::finish`] hands the [`Config`] out.
 
 mod document;

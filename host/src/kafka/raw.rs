@@ -1,7 +1,7 @@
 //! The calls that rdkafka's safe face does not have or slows down, behind a safe one: batches from a
 //! queue of our own, records through topic handles, commit and flush without a 100 ms floor.
 //!
-//! Every pointer kept here keeps its client alive through an `Arc` of [`Handle`], so nothing can
+//! Every pointer kept here keeps its client alive through an `Arc` of `Handle`, so nothing can
 //! outlive the client that it belongs to.
 
 #![allow(
