@@ -240,7 +240,7 @@ impl Worker {
 
     /// The one failure path: nothing that is not committed is left, and everything is read again.
     fn recover(&mut self, failure: Failure) -> Result<(), Failure> {
-        let failure = self.explained(failure);
+        let failure = self.explained(self.blame(failure));
         self.status.counters.recoveries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let delay = self.backoff.failed(&failure)?;
         let milliseconds = delay.as_millis() as u64;
@@ -283,6 +283,18 @@ impl Worker {
             }
             failure => failure,
         }
+    }
+
+    /// A record that was refused while others were still being sent is the cause of whatever these
+    /// met with; unless it is known, the next try ends here again.
+    fn blame(&self, failure: Failure) -> Failure {
+        if let (Failure::Recover(_), Some(sink)) = (&failure, &self.sink) {
+            let refused = sink.refused_late();
+            if !refused.is_empty() {
+                return Failure::TooLarge(refused);
+            }
+        }
+        failure
     }
 
     /// Throws the producer and the state away. Partitions stay assigned, and are adrift.

@@ -20,6 +20,9 @@ const CALL: Duration = Duration::from_secs(8);
 /// How long `send` may be held up by a full queue.
 const QUEUE_FULL_MAX: Duration = Duration::from_secs(20);
 
+/// How long a transaction that failed while it was written to may take to say which record it was.
+const REPORTS: Duration = Duration::from_millis(200);
+
 /// One record to write.
 pub struct Out<'a> {
     pub key: Option<&'a [u8]>,
@@ -175,6 +178,14 @@ impl Sink {
             }
         }
         (refused, other)
+    }
+
+    /// The records that were refused as too large in a transaction that failed while more was sent:
+    /// `send` says only that it failed, and the reports about its records may still be on their way.
+    pub fn refused_late(&self) -> Vec<Tag> {
+        // What is not reported by then comes with the next try.
+        let _ = self.producer.flush(REPORTS);
+        self.refused().0
     }
 
     /// Adds the offsets to the transaction and commits it.
