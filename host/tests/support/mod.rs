@@ -4,7 +4,11 @@
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 pub mod broker;
+pub mod comparison;
+pub mod pipeline;
+pub mod process;
 pub mod proxy;
+pub mod simulation;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,0 +1,355 @@
+//! A pipeline as a user sets it up: a folder with `pipeline.toml`, processes of `host run` on it, an
+//! input, and what came out held against the simulation.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+use host::demo::generate::{Generator, Spec};
+use host::kafka::{self, ClientSettings, TopicSpec, ensure, partition_for_key};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tempfile::TempDir;
+
+use super::comparison::{
+    Actual, Differences, Partitions, Promise, compare_dead_letters, compare_late, compare_outputs,
+    compare_windows,
+};
+use super::process::Process;
+use super::simulation::{Expected, GRACE_MS, Input, WINDOW_MS, simulate};
+use super::{Read, SOON, read_topic, settings, unique};
+
+/// The `pipeline.toml` that ships.
+const SHIPPED: &str = include_str!("../../../plugins/pipeline.toml");
+/// Its partitions.
+pub const PARTITIONS: i32 = 4;
+
+/// A pipeline under a name of its own, with the default stages.
+pub struct Pipeline {
+    /// The group, the input topic, and the first part of every other name.
+    pub name: String,
+    brokers: String,
+    folder: TempDir,
+    started_ms: i64,
+}
+
+impl Pipeline {
+    /// The shipped pipeline under another name. No window closes by the wall clock, which no
+    /// simulation could know; `change` may change more in the text.
+    pub fn new(name: &str, brokers: &str, change: impl FnOnce(String) -> String) -> Pipeline {
+        let name = unique(name);
+        let folder = tempfile::Builder::new().prefix("pipeline-").tempdir().unwrap();
+        fs::create_dir(folder.path().join("plugins")).unwrap();
+        let idle = "idle = \"5s\"";
+        assert!(SHIPPED.contains(idle));
+        let text = SHIPPED.replace("user-login", &name).replace(idle, "idle = \"1h\"");
+        fs::write(folder.path().join("plugins/pipeline.toml"), change(text)).unwrap();
+        let started_ms = Utc::now().timestamp_millis();
+        Pipeline { name, brokers: brokers.to_owned(), folder, started_ms }
+    }
+
+    /// The same with its input topic made, for a test that writes before it starts anything.
+    pub fn with_input(
+        name: &str,
+        brokers: &str,
+        change: impl FnOnce(String) -> String,
+    ) -> Pipeline {
+        let pipeline = Pipeline::new(name, brokers, change);
+        pipeline.make_topic(&pipeline.name, &[]);
+        pipeline
+    }
+
+    /// Makes a topic with the pipeline's partitions.
+    pub fn make_topic(&self, name: &str, configs: &[(&str, &str)]) {
+        let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let spec = TopicSpec {
+            name: name.to_owned(),
+            partitions: PARTITIONS,
+            replication: -1,
+            configs: configs.collect(),
+        };
+        assert!(ensure(&self.settings(), &[spec], SOON).unwrap()[0].created);
+    }
+
+    /// Puts a component beside the default ones.
+    pub fn add_plugin(&self, name: &str, component: &[u8]) {
+        fs::write(self.folder.path().join(format!("plugins/{name}.wasm")), component).unwrap();
+    }
+
+    /// Where processed events go.
+    pub fn processed(&self) -> String {
+        format!("processed-{}", self.name)
+    }
+
+    /// Where dead letters go.
+    pub fn dead_letters(&self) -> String {
+        format!("{}-dead-letters", self.name)
+    }
+
+    /// Settings of a client that goes straight to the broker.
+    pub fn settings(&self) -> ClientSettings {
+        settings(&self.brokers)
+    }
+
+    /// Starts a process, straight to the broker.
+    pub fn start(&self, instance: &str, more: &[&str]) -> Process {
+        self.start_with(instance, &self.brokers, &[], more)
+    }
+
+    /// Starts a process with its own way to the broker and its own environment.
+    pub fn start_with(
+        &self,
+        instance: &str,
+        brokers: &str,
+        environment: &[(&str, &str)],
+        more: &[&str],
+    ) -> Process {
+        let mut command = Process::command();
+        command.current_dir(self.folder.path()).envs(environment.iter().copied());
+        command.args(["run", "--plugins", "plugins", "--state-dir", "state"]);
+        command.args(["--brokers", brokers, "--instance", instance, "--workers", "1"]);
+        command.args(["--admin", "127.0.0.1:0", "-X", "session.timeout.ms=3000"]);
+        command.args(["-X", "heartbeat.interval.ms=500"]).args(more);
+        Process::start(&mut command, &self.log_of(instance))
+    }
+
+    /// Takes the transactional id of an instance's worker over, as a forgotten process of the same
+    /// name would.
+    pub fn fence(&self, instance: &str) {
+        let id = format!("{}/{instance}/0", self.name);
+        let mode = kafka::Mode::Transactional { id, timeout: Duration::from_secs(10) };
+        let producer = kafka::Producer::new(&self.settings(), &mode).unwrap();
+        let end = Instant::now() + SOON;
+        while let Err(error) = producer.init_transactions(SOON) {
+            // While a commit is just being written out.
+            assert!(error.is_retry() && Instant::now() < end, "{error}");
+        }
+    }
+
+    fn log_of(&self, instance: &str) -> PathBuf {
+        self.folder.path().join(format!("{instance}.log"))
+    }
+
+    /// How often a text is in the logs of these instances.
+    pub fn logged(&self, instances: &[&str], text: &str) -> usize {
+        let read = |instance: &&str| fs::read_to_string(self.log_of(instance)).unwrap_or_default();
+        instances.iter().map(|instance| read(instance).matches(text).count()).sum()
+    }
+
+    /// The group's committed offsets and the ends of the input, by partition.
+    pub fn progress(&self) -> Result<BTreeMap<i32, (i64, i64)>, rdkafka::error::KafkaError> {
+        const ASK: Duration = Duration::from_secs(5);
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", &self.name)
+            .set("log_level", "0")
+            .create()?;
+        let mut asked = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            asked.add_partition(&self.name, partition);
+        }
+        let committed = client.committed_offsets(asked, ASK)?;
+        let mut progress = BTreeMap::new();
+        for element in committed.elements() {
+            let committed = if let Offset::Offset(offset) = element.offset() { offset } else { 0 };
+            let (_, end) = client.fetch_watermarks(&self.name, element.partition(), ASK)?;
+            progress.insert(element.partition(), (committed, end));
+        }
+        Ok(progress)
+    }
+
+    /// Whether the whole input is committed within this time. Every process must go on running.
+    #[track_caller]
+    pub fn reaches_end(&self, processes: &mut [Process], timeout: Duration) -> bool {
+        let end = Instant::now() + timeout;
+        loop {
+            processes.iter_mut().for_each(Process::assert_runs);
+            // A broker that is just coming back answers the next time.
+            if self.progress().is_ok_and(|all| all.values().all(|(at, end)| at == end)) {
+                return true;
+            }
+            if Instant::now() > end {
+                return false;
+            }
+            thread::sleep(Duration::from_millis(250));
+        }
+    }
+
+    /// Waits until the whole input is committed.
+    #[track_caller]
+    pub fn await_end(&self, processes: &mut [Process], timeout: Duration) {
+        if !self.reaches_end(processes, timeout) {
+            let logs: Vec<String> = processes.iter().map(Process::log_tail).collect();
+            let progress = self.progress();
+            panic!("not at its end after {timeout:?}: {progress:?}\n{}", logs.join("\n---\n"));
+        }
+    }
+
+    /// Reads the input and everything that came out of it, and compares with the simulation.
+    pub fn differences(&self, promise: Promise) -> Differences {
+        let (expected, mut differences) = self.compare_records(promise);
+        let to = &mut differences;
+        let late = self.actual(&format!("{}-late", self.name));
+        compare_late(&self.name, &expected, &late, promise, to);
+        let windows = self.actual(&format!("{}-counts-partial", self.name));
+        compare_windows("counts", &expected, &windows, false, promise, to);
+        differences
+    }
+
+    /// The same for a pipeline without windows.
+    pub fn record_differences(&self, promise: Promise) -> Differences {
+        self.compare_records(promise).1
+    }
+
+    fn compare_records(&self, promise: Promise) -> (BTreeMap<i32, Expected>, Differences) {
+        let input = read_topic(&self.settings(), &self.name, PARTITIONS).into_iter();
+        let input = input
+            .map(|(partition, records)| (partition, records.into_iter().map(input_of).collect()));
+        let expected = simulate(&input.collect());
+        let mut differences = Differences::default();
+        let to = &mut differences;
+        let processed = self.started_ms..=Utc::now().timestamp_millis();
+        compare_outputs(&expected, &self.actual(&self.processed()), processed, promise, to);
+        let dead_letters = self.actual(&self.dead_letters());
+        compare_dead_letters(&self.name, &expected, &dead_letters, promise, to);
+        (expected, differences)
+    }
+
+    fn actual(&self, topic: &str) -> Partitions {
+        let records = read_topic(&self.settings(), topic, PARTITIONS).into_iter();
+        let actual = |(partition, records): (i32, Vec<Read>)| {
+            (partition, records.into_iter().map(actual_of).collect())
+        };
+        records.map(actual).collect()
+    }
+}
+
+fn input_of(record: Read) -> Input {
+    let timestamp = record.timestamp.expect("a real broker gives one");
+    Input { offset: record.offset, key: record.key, value: record.value, timestamp }
+}
+
+fn actual_of(record: Read) -> Actual {
+    let timestamp = record.timestamp.expect("a real broker gives one");
+    let Read { offset, key, value, headers, .. } = record;
+    Actual { offset, key, value, headers, timestamp }
+}
+
+/// Generated events, on their way into a pipeline's input.
+pub struct Feed {
+    topic: String,
+    producer: ThreadedProducer<DefaultProducerContext>,
+    generator: Generator,
+    sent: u64,
+    last_due_ms: i64,
+}
+
+/// For the brokers to take everything, one of them coming back included.
+const FLUSH: Duration = Duration::from_secs(120);
+
+impl Feed {
+    /// Nothing is sent yet. Records carry the time at which they are due.
+    pub fn new(pipeline: &Pipeline, spec: Spec) -> Feed {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", &pipeline.brokers)
+            .set("enable.idempotence", "true")
+            .set("partitioner", "murmur2_random")
+            .set("message.timeout.ms", "300000")
+            .set("reconnect.backoff.max.ms", "500")
+            .set("linger.ms", "5")
+            .set("log_level", "0")
+            .create()
+            .unwrap();
+        let last_due_ms = spec.start_ms;
+        let generator = Generator::new(spec);
+        Feed { topic: pipeline.name.clone(), producer, generator, sent: 0, last_due_ms }
+    }
+
+    /// How many were sent.
+    pub fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Sends so many events.
+    pub fn send(&mut self, count: u64) {
+        for _ in 0..count {
+            let event = self.generator.advance();
+            self.last_due_ms = event.due_ms;
+            let mut record: BaseRecord<'_, [u8], [u8]> =
+                BaseRecord::to(&self.topic).payload(event.value).timestamp(event.due_ms);
+            record.key = event.key;
+            send(&self.producer, record);
+        }
+        self.sent += count;
+    }
+
+    /// Sends a record of one's own.
+    pub fn send_one(&mut self, partition: i32, key: Option<&[u8]>, value: &[u8], timestamp: i64) {
+        let mut record: BaseRecord<'_, [u8], [u8]> =
+            BaseRecord::to(&self.topic).payload(value).timestamp(timestamp).partition(partition);
+        record.key = key;
+        send(&self.producer, record);
+        self.sent += 1;
+    }
+
+    /// Sends each partition an event that comes so much later that all windows before it close, and
+    /// waits until the brokers have everything.
+    pub fn finish(&mut self) {
+        let time = self.last_due_ms + 2 * (WINDOW_MS + GRACE_MS);
+        for partition in 0..PARTITIONS {
+            let key = key_for(partition);
+            self.send_one(partition, Some(key.as_bytes()), event("android", time).as_bytes(), time);
+        }
+        self.flush();
+    }
+
+    /// Waits until the brokers have everything.
+    pub fn flush(&self) {
+        self.producer.flush(FLUSH).unwrap();
+    }
+
+    /// Sends the events of a range as time passes, at most `rate` a second, while `go_on`.
+    pub fn pace(&mut self, range: Range<u64>, rate: u64, mut go_on: impl FnMut(u64) -> bool) {
+        let started = Instant::now();
+        let mut sent = range.start;
+        while sent < range.end && go_on(sent) {
+            let due = range.start + (started.elapsed().as_millis() as u64 * rate) / 1_000;
+            let count = due.min(range.end) - sent;
+            self.send(count);
+            sent += count;
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn send(
+    producer: &ThreadedProducer<DefaultProducerContext>,
+    mut record: BaseRecord<'_, [u8], [u8]>,
+) {
+    while let Err((error, refused)) = producer.send(record) {
+        let code = error.rdkafka_error_code();
+        assert_eq!(code, Some(rdkafka::types::RDKafkaErrorCode::QueueFull), "{error}");
+        thread::sleep(Duration::from_millis(10));
+        record = refused;
+    }
+}
+
+/// A key that lies in this partition.
+pub fn key_for(partition: i32) -> String {
+    let mut keys = (0..).map(|number| format!("key-{number}"));
+    keys.find(|key| partition_for_key(key.as_bytes(), PARTITIONS) == partition).unwrap()
+}
+
+/// A good event.
+pub fn event(device_type: &str, time_ms: i64) -> String {
+    let timestamp = time_ms / 1_000;
+    format!(
+        r#"{{"user_id":"424cdd21-063a-43a7-b91b-7ca1a833afae","app_version":"2.3.0","device_type":"{device_type}","ip":"199.172.111.135","locale":"DE","device_id":"593-47-5928","timestamp":{timestamp}}}"#
+    )
+}

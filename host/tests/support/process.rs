@@ -1,0 +1,135 @@
+//! The host as a process of its own, as a supervisor starts it: signals, exit codes, its log.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What delivery rule 14 promises: from SIGTERM to the end, whatever the brokers do.
+pub const STOP_MAX: Duration = Duration::from_secs(10);
+/// What a busy machine may add to starting and ending a process.
+const SLACK: Duration = Duration::from_secs(2);
+/// How often something is asked that cannot be waited for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A running command; killed when it is dropped.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts it. Its log is appended to `log`, so that the lives of one instance follow each other.
+    pub fn start(command: &mut Command, log: &Path) -> Process {
+        let file = File::options().create(true).append(true).open(log).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
+        Process { child: child.expect("the command starts"), log: log.to_owned() }
+    }
+
+    /// `host` with nothing of this process's environment that it would read.
+    pub fn command() -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_host"));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("HOST_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// SIGSTOP; `resume` ends it.
+    pub fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal("-CONT");
+    }
+
+    /// SIGKILL, and waits for the end.
+    #[track_caller]
+    pub fn kill(&mut self) {
+        self.assert_runs();
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGTERM; it must end by itself in time, with exit code 0.
+    #[track_caller]
+    pub fn terminate(&mut self) {
+        self.assert_runs();
+        self.signal("-TERM");
+        let status = self.wait(STOP_MAX + SLACK);
+        assert_eq!(status.code(), Some(0), "after SIGTERM: {}", self.log_tail());
+    }
+
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub fn wait(&mut self, timeout: Duration) -> ExitStatus {
+        let end = Instant::now() + timeout;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < end, "runs after {timeout:?}: {}", self.log_tail());
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits until it ends by itself, with this exit code and all of these in its log.
+    #[track_caller]
+    pub fn assert_ends(&mut self, timeout: Duration, code: i32, sentences: &[&str]) {
+        let status = self.wait(timeout);
+        let log = self.log();
+        assert_eq!(status.code(), Some(code), "{log}");
+        for sentence in sentences {
+            assert!(log.contains(sentence), "no {sentence:?} in\n{log}");
+        }
+    }
+
+    /// Fails if it ended by itself.
+    #[track_caller]
+    pub fn assert_runs(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            panic!("the host ended by itself, {status}: {}", self.log_tail());
+        }
+    }
+
+    /// Waits until this is in its log.
+    #[track_caller]
+    pub fn await_log(&mut self, text: &str, timeout: Duration) {
+        let end = Instant::now() + timeout;
+        while !self.log().contains(text) {
+            self.assert_runs();
+            assert!(Instant::now() < end, "no {text:?} in {}", self.log_tail());
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// All that it, and its earlier lives, logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// The end of its log.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that ended already is none.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
