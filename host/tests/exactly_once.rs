@@ -5,6 +5,7 @@
 //! A longer run: `EXACTLY_ONCE_SEEDS=20 EXACTLY_ONCE_EVENTS=1000000 cargo test -p host --test
 //! exactly_once -- --nocapture`; `EXACTLY_ONCE_FIRST` is its first seed.
 
+#![allow(clippy::print_stdout, reason = "each seed says in a line what was done and found")]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod support;
