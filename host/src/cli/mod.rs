@@ -1,6 +1,7 @@
 //! Arguments and exit codes, one module per command. Decides nothing about records.
 
 pub mod args;
+pub mod bench;
 pub mod check;
 pub mod connect;
 pub mod exit;
@@ -53,6 +54,7 @@ pub enum Command {
     View(view::ViewArgs),
     Health(health::HealthArgs),
     Reset(reset::ResetArgs),
+    Bench(bench::BenchArgs),
     Completions(CompletionsArgs),
 }
 
@@ -68,6 +70,7 @@ pub fn main() -> ExitCode {
             Command::View(args) => view::run(&args),
             Command::Health(args) => health::run(&args),
             Command::Reset(args) => reset::run(&args),
+            Command::Bench(args) => bench::run(&args),
             Command::Completions(args) => completions(&args),
         });
     match done {

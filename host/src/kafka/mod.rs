@@ -13,9 +13,11 @@ mod group;
 mod partition;
 mod producer;
 mod raw;
+mod remove;
 mod restore;
 mod settings;
 mod topics;
+mod usual;
 
 pub use client::{Closing, drop_in_background};
 pub use consumer::{Consumer, GroupMetadata, GroupOptions, Rebalance};
@@ -28,6 +30,8 @@ pub use producer::{
     Mode, Producer, RETRY_FREE, RetryWatch, SendError, TopicHandle, may_have_retried,
 };
 pub use raw::{Headers, HeadersArg, Message, Messages, Pair};
+pub use remove::remove;
 pub use restore::{Restored, StateReader};
 pub use settings::{ClientSettings, is_secret, refused_property};
 pub use topics::{Cluster, TopicSpec, TopicState, check_state_topic, ensure};
+pub use usual::{Forwarded, UsualConsumer};

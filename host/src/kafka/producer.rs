@@ -2,10 +2,12 @@
 //! again after a failed transaction; a new one with the same id aborts and fences what is left.
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::producer::{Producer as _, ThreadedProducer};
+use rdkafka::error::KafkaError as Theirs;
+use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::client::ProducerHandle;
@@ -20,6 +22,11 @@ pub use super::raw::TopicHandle;
 /// A commit, and the sending of its offsets, that each came back within this time hold no retried
 /// request: librdkafka waits at least 80 % of `retry.backoff.ms` (200 ms) before it sends one again.
 pub const RETRY_FREE: Duration = Duration::from_millis(150);
+
+/// How long the brokers may take nothing while [`Producer::send_usual`] waits.
+const QUEUE_FULL_MAX: Duration = Duration::from_secs(30);
+/// Its pause between two tries.
+const QUEUE_FULL_WAIT: Duration = Duration::from_millis(1);
 
 /// Whether a request of a call that took so long may have been sent twice. A late first copy could
 /// end or rewind a *later* transaction of the same producer: replace it before the next one.
@@ -165,6 +172,29 @@ impl Producer {
         }
         // Tags are as wide as pointers.
         topic.produce(&Record { partition, key, value, headers, timestamp, tag: tag as usize })
+    }
+
+    /// Queues a record in the usual way, by the topic's name, waiting where the queue is full.
+    pub(super) fn send_usual(
+        &self,
+        mut record: BaseRecord<'_, [u8], [u8], usize>,
+    ) -> Result<(), KafkaError> {
+        let mut waiting: Option<Instant> = None;
+        loop {
+            match self.client().send(record) {
+                Ok(()) => return Ok(()),
+                Err((Theirs::MessageProduction(Code::QueueFull), back))
+                    if waiting.get_or_insert_with(Instant::now).elapsed() < QUEUE_FULL_MAX =>
+                {
+                    record = back;
+                    thread::sleep(QUEUE_FULL_WAIT);
+                }
+                Err((error, record)) => {
+                    let doing = format!("writing to {}", record.topic);
+                    return Err(KafkaError::from_rdkafka(doing, &error));
+                }
+            }
+        }
     }
 
     /// The records that could not be delivered since the last call, in no order. Complete after

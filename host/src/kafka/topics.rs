@@ -182,7 +182,7 @@ fn state(spec: &TopicSpec, partitions: i32, created: bool) -> TopicState {
     }
 }
 
-fn left(end: Instant) -> Duration {
+pub(super) fn left(end: Instant) -> Duration {
     // librdkafka takes zero for "do not wait at all".
     end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
@@ -296,7 +296,7 @@ fn is_unsupported(error: &rdkafka::error::KafkaError) -> bool {
 }
 
 /// Runs a future of the admin client to its end, by parking this thread; none when the time is up.
-fn wait<F: Future>(future: F, end: Instant) -> Option<F::Output> {
+pub(super) fn wait<F: Future>(future: F, end: Instant) -> Option<F::Output> {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {
