@@ -11,6 +11,8 @@ use super::{Limits, Stop};
 pub(super) struct Rejects {
     /// Records and dead letters of the last batches.
     batches: VecDeque<(u64, u64)>,
+    /// How many of them belong to the running transaction.
+    running: usize,
     seen: u64,
     rejected: u64,
     /// How often each reason came lately: halved now and then, so that old ones fade.
@@ -38,6 +40,20 @@ impl Rejects {
         }
     }
 
+    /// What was counted so far stays, whatever becomes of the next batches.
+    pub(super) fn transaction_started(&mut self) {
+        self.running = 0;
+    }
+
+    /// The batches since the transaction began come again.
+    pub(super) fn transaction_failed(&mut self) {
+        for _ in 0..std::mem::take(&mut self.running) {
+            let Some((records, rejected)) = self.batches.pop_back() else { break };
+            self.seen -= records;
+            self.rejected -= rejected;
+        }
+    }
+
     /// Counts a batch, and stops where too many of the last records became dead letters.
     pub(super) fn batch(
         &mut self,
@@ -50,6 +66,7 @@ impl Rejects {
             return Ok(());
         }
         self.batches.push_back((records, rejected));
+        self.running += 1;
         self.seen += records;
         self.rejected += rejected;
         while let Some(&(records, rejected)) = self.batches.front()
@@ -74,5 +91,31 @@ impl Rejects {
             share_max: limits.reject_share_max,
             reason: commonest.map(|(reason, _)| reason.clone()).unwrap_or_default(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_that_come_again_after_a_failed_commit_count_once() {
+        let limits = Limits { reject_seen_min: 10, ..Limits::default() };
+        let mut rejects = Rejects::default();
+        assert_eq!(rejects.batch("s", 4, 0, &limits), Ok(()));
+        for _ in 0..100 {
+            rejects.transaction_started();
+            assert_eq!(rejects.batch("s", 5, 4, &limits), Ok(()));
+            rejects.transaction_failed();
+        }
+        rejects.transaction_started();
+        assert_eq!(rejects.batch("s", 5, 4, &limits), Ok(()));
+        rejects.transaction_started();
+        rejects.transaction_failed();
+        let stop = rejects.batch("s", 5, 4, &limits);
+        assert!(
+            matches!(stop, Err(Stop::TooManyRejects { rejected: 8, seen: 14, .. })),
+            "{stop:?}"
+        );
     }
 }

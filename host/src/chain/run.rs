@@ -114,15 +114,37 @@ impl Chain {
 
     /// Tells the chain that a transaction begins: what faults may cost is counted anew.
     pub fn transaction_started(&mut self) {
+        self.each_member(|member| {
+            member.budget = Budget::default();
+            member.rejects.transaction_started();
+        });
+        self.each_decoding(Rejects::transaction_started);
+    }
+
+    /// Tells the chain that the transaction is given up: its records come again, and must not
+    /// count twice in the share of dead letters.
+    pub fn transaction_failed(&mut self) {
+        self.each_member(|member| member.rejects.transaction_failed());
+        self.each_decoding(Rejects::transaction_failed);
+    }
+
+    fn each_member(&mut self, mut tell: impl FnMut(&mut Member)) {
         for step in &mut self.steps {
             match step {
                 Step::Rules(segment) => {
-                    segment
-                        .rules
-                        .iter_mut()
-                        .for_each(|rule| rule.member.budget = Budget::default());
+                    segment.rules.iter_mut().for_each(|rule| tell(&mut rule.member));
                 }
-                Step::Transform(stage) => stage.member.budget = Budget::default(),
+                Step::Transform(stage) => tell(&mut stage.member),
+            }
+        }
+    }
+
+    fn each_decoding(&mut self, tell: impl Fn(&mut Rejects)) {
+        for step in &mut self.steps {
+            if let Step::Rules(segment) = step
+                && let Some((rejects, _)) = &mut segment.head
+            {
+                tell(rejects);
             }
         }
     }

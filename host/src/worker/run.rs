@@ -300,6 +300,7 @@ impl Worker {
     /// Throws the producer and the state away. Partitions stay assigned, and are adrift.
     pub(super) fn drop_uncommitted(&mut self) {
         if self.uncommitted_since.take().is_some() {
+            self.chain.transaction_failed();
             self.status.counters.aborts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         self.sink = None;
