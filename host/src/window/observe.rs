@@ -155,6 +155,11 @@ impl Windows {
             .is_some_and(|slot| self.held[slot as usize].close_idle(silent_since, now))
     }
 
+    /// See [`PartitionWindows::is_idle_due`]. False if the partition is not held.
+    pub fn is_idle_due(&self, partition: i32, silent_since: i64, now: i64) -> bool {
+        self.partition(partition).is_some_and(|held| held.is_idle_due(silent_since, now))
+    }
+
     /// Moves the windows out that have closed since, by partition, then by time.
     pub fn take_closed(&mut self) -> Vec<ClosedWindow> {
         self.held.iter_mut().flat_map(PartitionWindows::take_closed).collect()

@@ -83,21 +83,26 @@ impl PartitionWindows {
     /// wall clock: events that come late by less are still counted, and windows of a time far in
     /// the future close nothing.
     pub fn close_idle(&mut self, silent_since: i64, now: i64) -> bool {
+        let Some(at) = self.idle_close(silent_since, now) else { return false };
+        self.advance(at);
+        true
+    }
+
+    /// Whether [`PartitionWindows::close_idle`] would move the watermark.
+    pub fn is_idle_due(&self, silent_since: i64, now: i64) -> bool {
+        self.idle_close(silent_since, now).is_some()
+    }
+
+    fn idle_close(&self, silent_since: i64, now: i64) -> Option<i64> {
         let idle = self.spec.idle_ms();
-        let Some(watermark) = self.watermark else { return false };
+        let watermark = self.watermark?;
         if now.saturating_sub(silent_since) < idle {
-            return false;
+            return None;
         }
         let last = now.saturating_sub(idle);
         let reached = self.open.keys().take_while(|span| span.start <= watermark);
         let closes = reached.map(|&span| self.spec.closes_at(span)).filter(|&at| at <= last).max();
-        match closes {
-            Some(at) if at > watermark => {
-                self.advance(at);
-                true
-            }
-            _ => false,
-        }
+        closes.filter(|&at| at > watermark)
     }
 
     /// Moves the windows out that have closed since, in order of time.

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use super::run::{Held, Worker};
 use super::status::{PartitionStatus, Snapshot};
 
-/// How often a snapshot is published.
+/// How often a snapshot is published, at most.
 const EVERY: Duration = Duration::from_millis(500);
+/// A snapshot passes over every open key: the time between two is so many times what one takes.
+const PAUSE_FACTOR: u32 = 50;
 /// How often dead letters are logged.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 /// When any worker of this process logged one.
@@ -17,14 +19,14 @@ static LOGGED: Mutex<Option<Instant>> = Mutex::new(None);
 impl Worker {
     /// Publishes a snapshot if it is time for one.
     pub(super) fn publish(&mut self) {
-        if self.published.elapsed() >= EVERY {
+        if self.published.elapsed() >= self.publish_after {
             self.publish_now();
         }
     }
 
     /// Publishes a snapshot.
     pub(super) fn publish_now(&mut self) {
-        self.published = Instant::now();
+        let started = Instant::now();
         self.log_dead_letter();
         let windows = self.windows.iter();
         self.status.publish(Snapshot {
@@ -40,6 +42,8 @@ impl Worker {
                 .collect(),
             generation: 1,
         });
+        self.published = Instant::now();
+        self.publish_after = EVERY.max(started.elapsed() * PAUSE_FACTOR);
     }
 
     fn partition(&self, partition: i32, held: &Held) -> PartitionStatus {

@@ -20,6 +20,10 @@ use crate::window::{ClosedWindow, Windows};
 
 /// How often partitions are asked whether they have fallen silent.
 const IDLE_CHECK: Duration = Duration::from_millis(500);
+/// How long a partition's leader may take to say where the partition ends, before it is closed.
+const IDLE_QUESTION: Duration = Duration::from_secs(1);
+/// When a leader that did not say so is asked again.
+const IDLE_RETRY: Duration = Duration::from_secs(5);
 /// How long an idle worker waits for records before it looks at everything else.
 const IDLE_WAIT: Duration = Duration::from_millis(20);
 
@@ -68,6 +72,8 @@ pub struct Worker {
     pub(super) tally: Tally,
     idle_checked: Instant,
     pub(super) published: Instant,
+    /// How long until the next snapshot.
+    pub(super) publish_after: Duration,
     backoff: Backoff,
 }
 
@@ -101,6 +107,7 @@ impl Worker {
             poison: Poison::default(),
             idle_checked: Instant::now(),
             published: Instant::now(),
+            publish_after: Duration::ZERO,
             backoff: Backoff::default(),
         }
     }
@@ -326,7 +333,9 @@ impl Worker {
         self.status.step(call);
     }
 
-    /// Lets the wall clock close windows of partitions that have been silent at their end.
+    /// Lets the wall clock close windows of partitions that have been silent at their end. That
+    /// they still are at it is for their leader to say: this worker may have been held up, or cut
+    /// off from it, while records came in.
     fn close_idle(&mut self) -> Result<(), Failure> {
         if self.idle_checked.elapsed() < IDLE_CHECK {
             return Ok(());
@@ -336,6 +345,23 @@ impl Worker {
         let mut moved = false;
         for (&partition, held) in &mut self.held {
             let Some(since) = held.silent_since else { continue };
+            if !self.windows.iter().any(|windows| windows.is_idle_due(partition, since, now)) {
+                continue;
+            }
+            self.status.step("asking for the end of a silent partition");
+            let consumer = self.consumer.as_ref().expect("answer_rebalances makes it");
+            match consumer.watermarks(partition, IDLE_QUESTION) {
+                Ok((_, end)) if end <= held.end_offset => {}
+                Ok(_) => {
+                    held.silent_since = Some(now);
+                    continue;
+                }
+                Err(error) => {
+                    tracing::debug!(worker = self.number, partition, %error, "not closed");
+                    self.idle_checked = Instant::now() + IDLE_RETRY;
+                    break;
+                }
+            }
             for windows in &mut self.windows {
                 if windows.close_idle(partition, since, now) {
                     held.is_touched = true;
