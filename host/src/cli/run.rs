@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
@@ -42,6 +43,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let instance = Instance::claim(&args.state_dir, args.instance.as_deref())
         .map_err(|error| Failure::new(Exit::Input, format!("{error:#}")))?;
     let signal = Signal::on_signal().context("listening for signals")?;
+    let has_started = end_while_starting(&signal).context("listening for signals")?;
     let (client, mut demo) = connect(args, config)?;
     let start = match args.from {
         StartAt::Earliest => Start::Earliest,
@@ -55,6 +57,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let workers = args.workers();
     let chains = (0..workers).map(|_| generation.chain()).collect::<anyhow::Result<Vec<_>>>()?;
     let stop = Stop::default();
+    has_started.store(true, Relaxed);
     let pool = Pool::start(&job, chains, &stop).context("starting the workers")?;
     let statuses = pool.statuses();
     let shown = admin::Pipeline {
@@ -75,6 +78,22 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         demo.show(&config.sink.topic.name, statuses.clone())?;
     }
     control(pool, &statuses, &signal, &stop, demo)
+}
+
+/// Until workers run there is nothing to commit: a signal ends the process at once then, whatever
+/// it waits for. The flag says that they do.
+fn end_while_starting(signal: &Signal) -> std::io::Result<Arc<AtomicBool>> {
+    let has_started = Arc::new(AtomicBool::new(false));
+    let (signal, flag) = (signal.clone(), has_started.clone());
+    std::thread::Builder::new().name("starting".into()).spawn(move || {
+        while !flag.load(Relaxed) {
+            if signal.wait(LOOK) && !flag.load(Relaxed) {
+                tracing::info!("stopped before anything was begun");
+                std::process::exit(Exit::Done as i32);
+            }
+        }
+    })?;
+    Ok(has_started)
 }
 
 /// The flags over the file; without brokers the demo's broker decides what can be promised.
