@@ -178,19 +178,35 @@ impl Worker {
                     offset = offset.max(Some(marker.next_offset));
                 }
                 _ => {
-                    return Err(StateError::Offset {
+                    let error = StateError::Offset {
                         window: window.spec.name.clone(),
                         partition,
                         committed,
                         marker: marker.next_offset,
-                    }
-                    .into());
+                    };
+                    return Err(self.disagreement(partition, committed, error));
                 }
             }
         }
         match offset {
             Some(offset) => self.still_there(partition, offset, low, high),
             None => self.first_offset(partition, low, high),
+        }
+    }
+
+    /// State that does not belong to the committed offset. A worker that has lost the partition
+    /// without knowing it yet sees the next owner's commits between its two readings; only an
+    /// offset that stays where it is was changed from outside.
+    fn disagreement(&self, partition: i32, committed: Option<i64>, error: StateError) -> Failure {
+        let consumer = self.consumer.as_ref().expect("partitions come from it");
+        match consumer.committed(&[partition], QUESTION) {
+            Err(error) => error.into(),
+            Ok(again) if again.first().is_none_or(|(_, again)| *again != committed) => {
+                Failure::Recover(format!(
+                    "partition {partition} was committed by another member while it was taken over"
+                ))
+            }
+            Ok(_) => error.into(),
         }
     }
 
