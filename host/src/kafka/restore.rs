@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::client::ConsumerHandle;
@@ -96,7 +97,7 @@ impl StateReader {
     }
 
     fn end_of_everything(&self, partition: i32, wait: &Wait<'_>) -> Result<(i64, i64), KafkaError> {
-        wait.repeat(|| self.uncommitted.watermarks(&self.topic, partition, QUESTION).map(Some))
+        wait.repeat(|| self.uncommitted.watermarks(&self.topic, partition, QUESTION).map(Ok))
     }
 
     /// A restore that is bounded by the last stable offset would miss what is committed behind it.
@@ -107,7 +108,13 @@ impl StateReader {
                 .client()
                 .fetch_watermarks(&self.topic, partition, QUESTION)
                 .map_err(|error| KafkaError::from_rdkafka(&wait.doing, &error))?;
-            Ok((stable >= high).then_some(()))
+            let open = || {
+                format!(
+                    "a transaction is open at offset {stable} of {high} (`kafka-transactions.sh \
+                     find-hanging` and `abort` end one that nobody ends)"
+                )
+            };
+            Ok(if stable >= high { Ok(()) } else { Err(open()) })
         })
     }
 
@@ -122,7 +129,8 @@ impl StateReader {
         loop {
             // Serves log lines and errors.
             while self.handle.client().poll(Duration::ZERO).is_some() {}
-            let batch = self.queue.consume(BATCH, SLICE.min(wait.left()?));
+            let read = || format!("read {} records of those up to offset {high}", restored.records);
+            let batch = self.queue.consume(BATCH, SLICE.min(wait.left(read)?));
             for message in batch.iter() {
                 restored.records += 1;
                 let size = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len) as u64;
@@ -154,29 +162,45 @@ struct Wait<'a> {
 }
 
 impl Wait<'_> {
-    fn left(&self) -> Result<Duration, KafkaError> {
+    /// What is left of the time; `state` says in the error how far it came.
+    fn left(&self, state: impl FnOnce() -> String) -> Result<Duration, KafkaError> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(KafkaError::Stopped(self.doing.clone()));
         }
         let left = self.end.saturating_duration_since(Instant::now());
         if left.is_zero() {
-            return Err(KafkaError::timed_out(&self.doing, self.timeout));
+            let why = format!("not done within {:?}: {}", self.timeout, state());
+            return Err(KafkaError::recover(&*self.doing, why, Some(Code::OperationTimedOut)));
         }
         Ok(left)
     }
 
     /// Asks until there is an answer; brokers that move or are gone for a moment are asked again.
-    fn repeat<T>(&self, ask: impl Fn() -> Result<Option<T>, KafkaError>) -> Result<T, KafkaError> {
+    /// An answer of `Err` says why it is not the wanted one yet.
+    fn repeat<T>(
+        &self,
+        ask: impl Fn() -> Result<Result<T, String>, KafkaError>,
+    ) -> Result<T, KafkaError> {
+        let mut state = "not asked yet".to_owned();
         loop {
-            let left = self.left()?;
-            match ask() {
-                Ok(Some(answer)) => return Ok(answer),
-                Ok(None) => thread::sleep(Duration::from_millis(10).min(left)),
-                Err(KafkaError::Retry(_) | KafkaError::Unreachable(_) | KafkaError::Recover(_)) => {
-                    thread::sleep(SLICE.min(left));
+            let left = self.left(|| state.clone())?;
+            let pause = match ask() {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(not_yet)) => {
+                    state = not_yet;
+                    Duration::from_millis(10)
+                }
+                Err(
+                    error @ (KafkaError::Retry(_)
+                    | KafkaError::Unreachable(_)
+                    | KafkaError::Recover(_)),
+                ) => {
+                    state = error.to_string();
+                    SLICE
                 }
                 Err(error) => return Err(error),
-            }
+            };
+            thread::sleep(pause.min(left));
         }
     }
 }

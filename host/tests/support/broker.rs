@@ -210,6 +210,9 @@ impl Drop for Broker {
     fn drop(&mut self) {
         for node in &self.nodes {
             node.end("kill");
+            if thread::panicking() {
+                eprintln!("the end of the log of a broker:\n{}", node.log());
+            }
         }
     }
 }
