@@ -36,6 +36,9 @@ const CRATE_IN: &[(&str, &[&str])] = &[
     ("clap", &["cli", "demo"]),
 ];
 
+/// Who may switch the lint against `unsafe` off: folders and files below `src`.
+const MAY_BE_UNSAFE: &[&str] = &["kafka/raw/", "plugin/bindings.rs", "plugin/deserialize.rs"];
+
 #[test]
 fn imports_run_one_way() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
@@ -66,6 +69,25 @@ fn imports_run_one_way() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.into_iter().collect::<Vec<_>>().join("\n"));
+}
+
+#[test]
+fn unsafe_code_is_in_its_places_only() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    collect(&source, &mut files);
+    assert!(!files.is_empty());
+    let inside = |file: &str| file.strip_prefix(source.to_str().unwrap()).unwrap()[1..].to_owned();
+    // The lint finds every use; what it cannot find is another place that switches it off.
+    let switches_off = |text: &str| text.contains("unsafe_code") || text.contains("unsafe {");
+    let found: Vec<_> = files.iter().filter(|(_, text)| switches_off(text)).collect();
+    let found: BTreeSet<_> = found.into_iter().map(|(file, _)| inside(file)).collect();
+    for file in &found {
+        assert!(MAY_BE_UNSAFE.iter().any(|place| file.starts_with(place)), "{file}");
+    }
+    for place in MAY_BE_UNSAFE {
+        assert!(found.iter().any(|file| file.starts_with(place)), "{place} needs none any more");
+    }
 }
 
 /// The first names behind `crate::`, braces included.

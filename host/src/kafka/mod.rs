@@ -1,5 +1,5 @@
 //! Client settings, batch consume, produce, transactions, topics. Owns every call to librdkafka and
-//! is the only room with `unsafe` (in `raw.rs`); knows nothing of what a record means.
+//! is the only room with `unsafe` (in `raw/`); knows nothing of what a record means.
 //!
 //! Everything here is synchronous and bounded: a call that talks to a broker takes a timeout, and a
 //! client is dropped in a thread of its own, since librdkafka may wait for a broker that is gone.
