@@ -18,6 +18,9 @@ use super::error::KafkaError;
 
 /// Errors kept until somebody looks; more of the same are dropped.
 const TROUBLES_MAX: usize = 64;
+/// Records kept that are too large: those of one refused request. One that is left out is refused
+/// again when its transaction is tried again, and there are fewer then.
+const TOO_LARGE_MAX: usize = 10_000;
 
 /// A record that was accepted by `send` and could not be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,12 +31,38 @@ pub struct DeliveryFailure {
     pub error: KafkaError,
 }
 
+/// What could not be delivered since somebody last looked. Bounded: a broker that goes away fails
+/// every record that is queued, hundreds of thousands, all for one reason.
+#[derive(Default)]
+struct Failures {
+    /// The records that are the reason themselves, at most [`TOO_LARGE_MAX`].
+    too_large: Vec<DeliveryFailure>,
+    /// The first of all others, which stands for them.
+    other: Option<DeliveryFailure>,
+}
+
+impl Failures {
+    fn add(&mut self, failure: DeliveryFailure) {
+        if !matches!(failure.error, KafkaError::TooLarge(_)) {
+            self.other.get_or_insert(failure);
+        } else if self.too_large.len() < TOO_LARGE_MAX {
+            self.too_large.push(failure);
+        }
+    }
+
+    fn take(&mut self) -> Vec<DeliveryFailure> {
+        let Failures { mut too_large, other } = std::mem::take(self);
+        too_large.extend(other);
+        too_large
+    }
+}
+
 /// The callbacks' side of a client.
 #[derive(Default)]
 pub(super) struct Context {
     /// Rebalance events, each until it is answered.
     rebalances: Mutex<VecDeque<Rebalance>>,
-    failures: Mutex<Vec<DeliveryFailure>>,
+    failures: Mutex<Failures>,
     troubles: Mutex<Vec<KafkaError>>,
     /// The client is being dropped: nobody else will answer.
     closing: AtomicBool,
@@ -61,7 +90,7 @@ impl Context {
     }
 
     pub(super) fn take_failures(&self) -> Vec<DeliveryFailure> {
-        std::mem::take(&mut lock(&self.failures))
+        lock(&self.failures).take()
     }
 
     pub(super) fn take_trouble(&self) -> Option<KafkaError> {
@@ -154,7 +183,38 @@ impl ProducerContext for Context {
         if let Err((error, message)) = result {
             let doing = format!("writing to {}", message.topic());
             let error = KafkaError::from_rdkafka(doing, error);
-            lock(&self.failures).push(DeliveryFailure { tag: tag as u64, error });
+            lock(&self.failures).add(DeliveryFailure { tag: tag as u64, error });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(tag: u64, code: Code) -> DeliveryFailure {
+        DeliveryFailure { tag, error: KafkaError::from_code("writing", code, "why") }
+    }
+
+    #[test]
+    fn a_purged_queue_is_one_failure_and_records_that_are_too_large_are_kept() {
+        let mut failures = Failures::default();
+        for tag in 0..500_000 {
+            failures.add(failure(tag, Code::PurgeQueue));
+        }
+        failures.add(failure(7, Code::MessageSizeTooLarge));
+        failures.add(failure(8, Code::MessageSizeTooLarge));
+        let taken = failures.take();
+        assert_eq!(taken.iter().map(|failure| failure.tag).collect::<Vec<_>>(), [7, 8, 0]);
+        assert_eq!(failures.take(), []);
+    }
+
+    #[test]
+    fn records_that_are_too_large_are_kept_within_a_bound() {
+        let mut failures = Failures::default();
+        for tag in 0..=TOO_LARGE_MAX as u64 {
+            failures.add(failure(tag, Code::MessageSizeTooLarge));
+        }
+        assert_eq!(failures.take().len(), TOO_LARGE_MAX);
     }
 }

@@ -197,7 +197,8 @@ impl Producer {
         }
     }
 
-    /// The records that could not be delivered since the last call, in no order. Complete after
+    /// What could not be delivered since the last call: the records that are too large (ten
+    /// thousand at most), then the first of all others, which stands for them. Complete after
     /// [`Producer::commit`] and [`Producer::flush`] came back, but for what those left in flight.
     pub fn failures(&self) -> Vec<DeliveryFailure> {
         self.handle.context().take_failures()
