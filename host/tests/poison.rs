@@ -127,6 +127,21 @@ fn a_dead_letter_that_does_not_fit_either_is_cut() {
     }
 }
 
+/// The brokers refuse it, not the client: other topics take larger records.
+#[test]
+fn state_that_does_not_fit_its_topic_stops_the_pipeline_and_says_how_to_mend_it() {
+    let pipeline = Pipeline::with_input("state", &broker().brokers(), |text| text);
+    let small = [("cleanup.policy", "compact"), ("max.message.bytes", "2000")];
+    pipeline.make_topic(&pipeline.state(), &small);
+    let mut feed = Feed::new(&pipeline, events(9, 0));
+    let now = Utc::now().timestamp_millis();
+    let long = event("android", now).replace("2.3.0", &"2.3.0".repeat(600));
+    feed.send_one(0, Some(key_for(0).as_bytes()), long.as_bytes(), now);
+    feed.flush();
+    let mut process = pipeline.start("a", &[]);
+    process.assert_ends(LIVENESS, 2, &[&pipeline.state(), "raise its max.message.bytes"]);
+}
+
 #[test]
 fn a_stage_that_loops_on_every_record_stops_the_pipeline_and_nothing_is_committed() {
     let pipeline = Pipeline::with_input("loop", &broker().brokers(), |text| {

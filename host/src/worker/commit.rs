@@ -68,13 +68,9 @@ impl Worker {
     pub(super) fn written(&self) -> Result<(), Failure> {
         let sink = self.sink.as_ref().expect("begin made it");
         let flushed = sink.flush();
-        let (refused, other) = sink.refused();
-        if !refused.is_empty() {
-            return Err(Failure::TooLarge(refused));
-        }
-        match (other, flushed) {
-            (Some(error), _) | (None, Err(error)) => Err(error.into()),
-            (None, Ok(())) => Ok(()),
+        match sink.refused() {
+            Some(refused) => Err(refused),
+            None => Ok(flushed?),
         }
     }
 

@@ -247,7 +247,10 @@ impl Worker {
 
     /// The one failure path: nothing that is not committed is left, and everything is read again.
     fn recover(&mut self, failure: Failure) -> Result<(), Failure> {
-        let failure = self.explained(self.blame(failure));
+        let failure = match self.blame(failure) {
+            stop @ Failure::Stop { .. } => return Err(stop),
+            failure => self.explained(failure),
+        };
         self.status.counters.recoveries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let delay = self.backoff.failed(&failure)?;
         let milliseconds = delay.as_millis() as u64;
@@ -292,13 +295,13 @@ impl Worker {
         }
     }
 
-    /// A record that was refused while others were still being sent is the cause of whatever these
-    /// met with; unless it is known, the next try ends here again.
+    /// What was refused while more was still being sent is the cause of whatever that met with;
+    /// unless it is known, the next try ends here again.
     fn blame(&self, failure: Failure) -> Failure {
         if let (Failure::Recover(_), Some(sink)) = (&failure, &self.sink) {
-            let refused = sink.refused_late();
-            if !refused.is_empty() {
-                return Failure::TooLarge(refused);
+            let cause = sink.refused_late();
+            if let Some(cause @ (Failure::TooLarge(_) | Failure::Stop { .. })) = cause {
+                return cause;
             }
         }
         failure

@@ -9,8 +9,8 @@ use super::job::{Delivery, Job, OutTopic};
 use super::poison::{Cut, Tag};
 use super::stop::Stop;
 use crate::kafka::{
-    GroupMetadata, HeadersArg, KafkaError, Message, Mode, Producer, RetryWatch, SendError,
-    TopicHandle, partition_for_key,
+    DeliveryFailure, GroupMetadata, HeadersArg, KafkaError, Message, Mode, Producer, RetryWatch,
+    SendError, TopicHandle, partition_for_key,
 };
 use crate::window::Records;
 
@@ -166,26 +166,17 @@ impl Sink {
         self.producer.flush(CALL).map(|_| ())
     }
 
-    /// The records that were refused as too large since the last call, and the first other error.
-    pub fn refused(&self) -> (Vec<Tag>, Option<KafkaError>) {
-        let mut refused = Vec::new();
-        let mut other = None;
-        for failure in self.producer.failures() {
-            match (failure.error, Tag::unpack(failure.tag)) {
-                (KafkaError::TooLarge(_), Some(tag)) => refused.push(tag),
-                // What was purged behind a refused record says nothing of its own.
-                (error, _) => _ = other.get_or_insert(error),
-            }
-        }
-        (refused, other)
+    /// What was refused since the last call means; none if nothing was.
+    pub fn refused(&self) -> Option<Failure> {
+        meaning(self.producer.failures())
     }
 
-    /// The records that were refused as too large in a transaction that failed while more was sent:
-    /// `send` says only that it failed, and the reports about its records may still be on their way.
-    pub fn refused_late(&self) -> Vec<Tag> {
+    /// What was refused in a transaction that failed while more was sent: `send` says only that it
+    /// failed, and the reports about its records may still be on their way.
+    pub fn refused_late(&self) -> Option<Failure> {
         // What is not reported by then comes with the next try.
         let _ = self.producer.flush(REPORTS);
-        self.refused().0
+        self.refused()
     }
 
     /// Adds the offsets to the transaction and commits it.
@@ -273,10 +264,7 @@ impl Sink {
                 Err(SendError::TooLarge(error)) => {
                     return Err(match Tag::unpack(out.tag) {
                         Some(tag) => Failure::TooLarge(vec![tag]),
-                        None => Failure::input(format!(
-                            "a window's state or result is too large for its topic: {error}; \
-                             raise its max.message.bytes or group by a shorter field"
-                        )),
+                        None => window_too_large(&error),
                     });
                 }
                 Err(SendError::NoPartition(error) | SendError::Failed(error)) => {
@@ -284,5 +272,68 @@ impl Sink {
                 }
             }
         }
+    }
+}
+
+/// What failed deliveries mean together. Records that do not fit come first: without them the state
+/// may fit as well. What was purged behind either says nothing of its own.
+fn meaning(failures: Vec<DeliveryFailure>) -> Option<Failure> {
+    let (mut refused, mut window, mut other) = (Vec::new(), None, None);
+    for DeliveryFailure { tag, error } in failures {
+        match (&error, Tag::unpack(tag)) {
+            (KafkaError::TooLarge(_), Some(tag)) => refused.push(tag),
+            (KafkaError::TooLarge(_), None) => _ = window.get_or_insert(window_too_large(&error)),
+            _ => _ = other.get_or_insert(error),
+        }
+    }
+    if !refused.is_empty() {
+        return Some(Failure::TooLarge(refused));
+    }
+    window.or(other.map(Failure::from))
+}
+
+/// No record can be set aside for it: its group is counted with all others.
+fn window_too_large(error: &KafkaError) -> Failure {
+    Failure::input(format!(
+        "a window's state or result is too large for its topic: {error}; raise its \
+         max.message.bytes or group by a shorter field"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::StopKind;
+    use super::*;
+    use crate::kafka::Failure as Why;
+
+    fn failure(error: fn(Why) -> KafkaError, tag: u64) -> DeliveryFailure {
+        let why = Why { doing: "writing to state".into(), why: "why".into(), code: None };
+        DeliveryFailure { tag, error: error(why) }
+    }
+
+    const RECORD: Tag = Tag { partition: 0, offset: 7, is_dead_letter: false };
+
+    #[test]
+    fn state_that_the_broker_refuses_as_too_large_stops_with_how_to_mend_it() {
+        let refused =
+            [failure(KafkaError::Recover, RECORD.pack()), failure(KafkaError::TooLarge, Tag::NONE)];
+        let meaning = meaning(refused.into());
+        let Some(Failure::Stop { kind: StopKind::Input, message }) = meaning else {
+            panic!("{meaning:?}")
+        };
+        assert!(message.contains("state") && message.contains("raise"), "{message}");
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_is_looked_at_before_the_state_that_it_made() {
+        let refused = [
+            failure(KafkaError::TooLarge, Tag::NONE),
+            failure(KafkaError::TooLarge, RECORD.pack()),
+        ];
+        let meaning = meaning(refused.into());
+        assert!(
+            matches!(&meaning, Some(Failure::TooLarge(tags)) if *tags == [RECORD]),
+            "{meaning:?}"
+        );
     }
 }

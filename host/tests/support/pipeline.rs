@@ -92,6 +92,11 @@ impl Pipeline {
         format!("{}-dead-letters", self.name)
     }
 
+    /// The state of its window.
+    pub fn state(&self) -> String {
+        format!("{}-counts-state", self.name)
+    }
+
     /// Settings of a client that goes straight to the broker.
     pub fn settings(&self) -> ClientSettings {
         settings(&self.brokers)
