@@ -102,7 +102,7 @@ impl Worker {
             Delivery::ExactlyOnce => {
                 let group = consumer.group_metadata()?;
                 let sink = self.sink.as_ref().expect("begin made it");
-                let committed = sink.commit(&self.stop, &self.job.input, offsets, &group)?;
+                let committed = sink.commit(&self.job.input, offsets, &group)?;
                 if Control::OffsetsOutsideTransaction.is_on() {
                     consumer.commit_sync(offsets, COMMIT_OFFSETS)?;
                 }

@@ -18,6 +18,8 @@ pub mod status;
 mod stop;
 mod takeover;
 mod tally;
+#[cfg(test)]
+mod tests;
 
 pub use failure::{Failure, StopKind};
 pub use job::{Batching, Delivery, Job, OnExpired, OutTopic, Start, WindowJob};

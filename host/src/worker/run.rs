@@ -280,7 +280,7 @@ impl Worker {
 
     /// A transaction that took longer than the broker leaves it open fences its producer just as
     /// another process with its id does, and is no sign of one.
-    fn explained(&self, failure: Failure) -> Failure {
+    pub(super) fn explained(&self, failure: Failure) -> Failure {
         let timeout = self.job.transaction_timeout;
         match failure {
             Failure::Fenced(text)
@@ -379,65 +379,4 @@ impl Worker {
 /// The wall clock, in milliseconds since the epoch.
 pub(super) fn wall_millis() -> i64 {
     chrono::Utc::now().timestamp_millis()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Batching, Delivery, OnExpired, OutTopic, Start};
-    use super::*;
-    use crate::kafka::ClientSettings;
-
-    /// A worker that nobody asks to talk to its broker.
-    fn worker() -> Worker {
-        let out = |name: &str| OutTopic {
-            name: name.to_owned(),
-            partitions: 1,
-            message_bytes_max: 1_000_000,
-        };
-        let none: [(&str, &str); 0] = [];
-        let job = Job {
-            client: ClientSettings::new("127.0.0.1:1", none).expect("no properties"),
-            group: "group".into(),
-            identity: "pipeline/instance".into(),
-            input: "input".into(),
-            input_partitions: 1,
-            start: Start::Latest,
-            on_expired: OnExpired::Stop,
-            delivery: Delivery::ExactlyOnce,
-            commit_interval: Duration::from_millis(200),
-            transaction_timeout: Duration::from_millis(1),
-            batching: Batching { records: 1, bytes: 1, wait: Duration::ZERO },
-            sink: out("sink"),
-            further: Vec::new(),
-            dead_letters: out("dead-letters"),
-            late: out("late"),
-            windows: Vec::new(),
-        };
-        let chain = Chain::new(Vec::new(), Vec::new(), crate::chain::Limits::default());
-        let (events, _) = std::sync::mpsc::channel();
-        let chain = chain.expect("no stages have no problems");
-        Worker::new(Arc::new(job), 0, Arc::default(), Stop::default(), events, chain)
-    }
-
-    #[test]
-    fn being_fenced_points_to_another_process_only_while_the_transaction_is_young() {
-        let mut worker = worker();
-        let fenced = || Failure::Fenced("fenced".into());
-        assert!(matches!(worker.explained(fenced()), Failure::Fenced(_)));
-        worker.uncommitted_since = Instant::now().checked_sub(Duration::from_millis(1));
-        assert!(worker.uncommitted_since.is_some());
-        assert!(matches!(worker.explained(fenced()), Failure::Recover(_)));
-    }
-
-    #[test]
-    fn nothing_of_a_failed_transaction_is_left_and_its_partitions_are_to_be_taken_over_again() {
-        let mut worker = worker();
-        worker.uncommitted_since = Some(Instant::now());
-        worker.tally.records_in = 7;
-        let held = Held { next_offset: 7, end_offset: 7, silent_since: None, is_touched: true };
-        worker.held.insert(3, held);
-        worker.drop_uncommitted();
-        assert!(worker.held.is_empty() && worker.uncommitted_since.is_none());
-        assert_eq!((worker.adrift.as_slice(), worker.tally.records_in), (&[3][..], 0));
-    }
 }

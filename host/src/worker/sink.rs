@@ -1,5 +1,6 @@
 //! What a worker writes: one producer with its topics, and the calls that make a commit.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::control::Control;
@@ -7,6 +8,7 @@ use super::dead_letter::{Letter, Why};
 use super::failure::Failure;
 use super::job::{Delivery, Job, OutTopic};
 use super::poison::{Cut, Tag};
+use super::status::WorkerStatus;
 use super::stop::Stop;
 use crate::kafka::{
     DeliveryFailure, GroupMetadata, HeadersArg, KafkaError, Message, Mode, Producer, RetryWatch,
@@ -17,8 +19,11 @@ use crate::window::Records;
 /// How long one call to the brokers may take; below the transaction's own timeout, so that the
 /// broker does not give it up first.
 const CALL: Duration = Duration::from_secs(8);
-/// How long `send` may be held up by a full queue.
-const QUEUE_FULL_MAX: Duration = Duration::from_secs(20);
+/// How long one record may be held up by a full queue: well below the time that a worker may make
+/// no step, since the next record may have to wait as well.
+const QUEUE_FULL_MAX: Duration = Duration::from_secs(15);
+/// The same once a stop is asked for, counted from then: the rest of its ten seconds is for leaving.
+const QUEUE_FULL_STOPPING_MAX: Duration = Duration::from_secs(2);
 
 /// How long a transaction that failed while it was written to may take to say which record it was.
 const REPORTS: Duration = Duration::from_millis(200);
@@ -62,7 +67,9 @@ pub struct Sink {
     late: Target,
     /// State and results of each window.
     windows: Vec<(Target, Target)>,
-    input: std::sync::Arc<str>,
+    input: Arc<str>,
+    stop: Stop,
+    status: Arc<WorkerStatus>,
 }
 
 /// What a commit took.
@@ -75,7 +82,12 @@ pub struct Committed {
 impl Sink {
     /// Makes a producer and, exactly-once, fences every other one with this worker's id and ends
     /// the transaction that it left open.
-    pub fn open(job: &Job, worker: usize, stop: &Stop) -> Result<Self, KafkaError> {
+    pub fn open(
+        job: &Job,
+        worker: usize,
+        stop: &Stop,
+        status: &Arc<WorkerStatus>,
+    ) -> Result<Self, KafkaError> {
         let mode = match job.delivery {
             Delivery::ExactlyOnce => Mode::Transactional {
                 id: format!("{}/{worker}", job.identity),
@@ -100,6 +112,8 @@ impl Sink {
                 .map(|window| Ok((open(&window.state)?, open(&window.partial)?)))
                 .collect::<Result<_, KafkaError>>()?,
             input: job.input.clone(),
+            stop: stop.clone(),
+            status: status.clone(),
             producer,
         })
     }
@@ -182,7 +196,6 @@ impl Sink {
     /// Adds the offsets to the transaction and commits it.
     pub fn commit(
         &self,
-        stop: &Stop,
         topic: &str,
         offsets: &[(i32, i64)],
         group: &GroupMetadata,
@@ -191,7 +204,7 @@ impl Sink {
         let mut watch = RetryWatch::default();
         let timed = |watch: &mut RetryWatch, call: &dyn Fn() -> Result<Duration, KafkaError>| {
             let started = Instant::now();
-            stop.retry(until, call)?;
+            self.stop.retry(until, call)?;
             // All of it, the tries that librdkafka said to make again included.
             watch.note(started.elapsed());
             Ok::<_, KafkaError>(())
@@ -252,14 +265,7 @@ impl Sink {
             match sent {
                 Ok(()) => return Ok(()),
                 Err(SendError::QueueFull) => {
-                    if waiting.get_or_insert_with(Instant::now).elapsed() > QUEUE_FULL_MAX {
-                        let name = target.handle.name();
-                        return Err(Failure::Recover(format!(
-                            "writing to {name}: the brokers have taken nothing for {} s",
-                            QUEUE_FULL_MAX.as_secs()
-                        )));
-                    }
-                    std::thread::sleep(Duration::from_millis(1));
+                    self.wait_for_room(&mut waiting, target.handle.name())?;
                 }
                 Err(SendError::TooLarge(error)) => {
                     return Err(match Tag::unpack(out.tag) {
@@ -272,6 +278,26 @@ impl Sink {
                 }
             }
         }
+    }
+
+    /// Lets the brokers take something from the full queue; an error when they have had their time.
+    fn wait_for_room(&self, waiting: &mut Option<Instant>, topic: &str) -> Result<(), Failure> {
+        let since = *waiting.get_or_insert_with(|| {
+            // A worker whose records are taken, slowly, does not hang.
+            self.status.step("waiting for room in the producer's queue");
+            Instant::now()
+        });
+        if self.stop.raised_for().is_some_and(|asked| asked > QUEUE_FULL_STOPPING_MAX) {
+            return Err(Failure::Stopped);
+        }
+        if since.elapsed() > QUEUE_FULL_MAX {
+            return Err(Failure::Recover(format!(
+                "writing to {topic}: the brokers have taken nothing for {} s",
+                QUEUE_FULL_MAX.as_secs()
+            )));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+        Ok(())
     }
 }
 
@@ -303,8 +329,9 @@ fn window_too_large(error: &KafkaError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::super::StopKind;
+    use super::super::tests::job;
     use super::*;
-    use crate::kafka::Failure as Why;
+    use crate::kafka::{ClientSettings, Failure as Why};
 
     fn failure(error: fn(Why) -> KafkaError, tag: u64) -> DeliveryFailure {
         let why = Why { doing: "writing to state".into(), why: "why".into(), code: None };
@@ -335,5 +362,23 @@ mod tests {
             matches!(&meaning, Some(Failure::TooLarge(tags)) if *tags == [RECORD]),
             "{meaning:?}"
         );
+    }
+
+    /// No broker takes anything, and the queue holds one record.
+    #[test]
+    fn a_full_queue_is_not_waited_for_once_a_stop_is_asked_for() {
+        let one = [("queue.buffering.max.messages", "1")];
+        let client = ClientSettings::new("127.0.0.1:1", one).expect("it may be set");
+        let job = Job { client, delivery: Delivery::AtLeastOnce, ..job() };
+        let stop = Stop::default();
+        let sink = Sink::open(&job, 0, &stop, &Arc::default()).expect("it asks no broker");
+        let headers = HeadersArg::None;
+        let out = Out { key: None, value: Some(b"v"), headers, timestamp: None, tag: 0 };
+        sink.output(None, 0, &out).expect("there is room");
+        stop.raise();
+        let started = Instant::now();
+        let ended = sink.output(None, 0, &out);
+        assert!(matches!(ended, Err(Failure::Stopped)), "{ended:?}");
+        assert!(started.elapsed() < QUEUE_FULL_STOPPING_MAX + Duration::from_secs(3));
     }
 }

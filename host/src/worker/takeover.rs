@@ -117,7 +117,7 @@ impl Worker {
     pub(super) fn ensure_sink(&mut self) -> Result<(), Failure> {
         if self.sink.is_none() {
             self.step("starting the producer");
-            self.sink = Some(Sink::open(&self.job, self.number, &self.stop)?);
+            self.sink = Some(Sink::open(&self.job, self.number, &self.stop, &self.status)?);
         }
         Ok(())
     }
