@@ -70,7 +70,7 @@ fn end(pool: &mut Pool) -> Result<()> {
         drain(pool);
         match pool.watch() {
             None => std::thread::sleep(LOOK),
-            Some(Ended::Clean) => return Ok(()),
+            Some(Ended::Stopped(_)) => return Ok(()),
             Some(ended) => return Err(failed(ended)),
         }
     }
@@ -83,7 +83,7 @@ fn drain(pool: &Pool) {
 
 fn failed(ended: Ended) -> anyhow::Error {
     match ended {
-        Ended::Clean => anyhow!("the worker ended before its input"),
+        Ended::Stopped(_) => anyhow!("the worker ended before its input"),
         Ended::Failed(failure) => anyhow!("the worker stopped: {failure}"),
         Ended::Hangs { since, call, .. } => {
             anyhow!("the worker has been {call} for {} s", since.as_secs())

@@ -20,7 +20,7 @@ use crate::pipeline::{self, Instance, Loader, Setup};
 use crate::plugin::defaults::{self, Action};
 use crate::window::ClosedLog;
 use crate::worker::status::{PartitionStatus, WorkerStatus};
-use crate::worker::{self, Ended, Event, Pool, Start, Stop, StopKind};
+use crate::worker::{self, Ended, Event, Left, Pool, Start, Stop, StopKind};
 
 /// How long the brokers may take to answer at the start.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -167,16 +167,30 @@ fn control(
         tables.take(&pool, statuses);
         match pool.watch() {
             None => {}
-            Some(Ended::Clean) => {
+            Some(Ended::Stopped(left)) => {
                 tables.finish(&pool);
                 // The terminal is given back before the last line.
                 drop(demo);
-                tracing::info!("stopped: everything in hand is committed, open windows stay open");
+                stopped(left);
                 return Ok(());
             }
             Some(Ended::Failed(failure)) => return Err(failed(failure)),
             Some(Ended::Hangs { since, call, is_stopping }) => hangs(since, call, is_stopping),
         }
+    }
+}
+
+/// The last line of a run that was asked to stop; exit code 0 also where a commit failed, since
+/// nothing is lost by it and the next start needs no one to look.
+fn stopped(left: Left) {
+    match left {
+        Left::Committed => {
+            tracing::info!("stopped: everything in hand is committed, open windows stay open");
+        }
+        Left::Uncommitted => tracing::warn!(
+            "stopped: the last transaction may not be committed, and what is not comes again at \
+             the next start; open windows stay open"
+        ),
     }
 }
 

@@ -122,6 +122,7 @@ impl Worker {
     /// What follows from a commit, now that it is true.
     fn committed(&mut self, started: Instant, closed: Vec<ClosedWindow>, offsets: &[(i32, i64)]) {
         self.uncommitted_since = None;
+        self.has_dropped = false;
         for held in self.held.values_mut() {
             held.is_touched = false;
         }

@@ -24,5 +24,5 @@ mod tests;
 pub use failure::{Failure, StopKind};
 pub use job::{Batching, Delivery, Job, OnExpired, OutTopic, Start, WindowJob};
 pub use pool::{Ended, Pool};
-pub use run::Event;
+pub use run::{Event, Left};
 pub use stop::Stop;

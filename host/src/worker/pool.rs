@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::failure::{Failure, StopKind};
 use super::job::Job;
-use super::run::{Event, Worker};
+use super::run::{Event, Left, Worker};
 use super::status::WorkerStatus;
 use super::stop::Stop;
 use crate::chain::Chain;
@@ -26,16 +26,17 @@ pub struct Pool {
     /// What the workers tell.
     pub events: Receiver<Event>,
     first_failure: Option<Failure>,
+    left: Left,
 }
 
 /// A worker with its thread.
-type Running = (Arc<WorkerStatus>, JoinHandle<Result<(), Failure>>);
+type Running = (Arc<WorkerStatus>, JoinHandle<Result<Left, Failure>>);
 
 /// How a pool ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// Everything in hand was committed.
-    Clean,
+    /// All workers did what they were asked to: stop.
+    Stopped(Left),
     /// A worker could not go on; the first one to say so.
     Failed(Failure),
     /// A worker hangs: end the process, at once, with its threads as they are.
@@ -67,7 +68,14 @@ impl Pool {
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             workers.push((status, thread.spawn(|| worker.run())?));
         }
-        Ok(Self { workers, stop: stop.clone(), stop_seen: None, events, first_failure: None })
+        Ok(Self {
+            workers,
+            stop: stop.clone(),
+            stop_seen: None,
+            events,
+            first_failure: None,
+            left: Left::Committed,
+        })
     }
 
     /// What each worker shows.
@@ -89,14 +97,20 @@ impl Pool {
                 let message = format!("a worker panicked: {}", text.unwrap_or("without a message"));
                 Err(Failure::Stop { kind: StopKind::Runtime, message })
             });
-            if let Err(failure) = ended {
-                self.stop.raise();
-                self.first_failure.get_or_insert(failure);
+            match ended {
+                Ok(Left::Committed) => {}
+                Ok(Left::Uncommitted) => self.left = Left::Uncommitted,
+                Err(failure) => {
+                    self.stop.raise();
+                    self.first_failure.get_or_insert(failure);
+                }
             }
         }
         self.workers = running;
         if self.workers.is_empty() {
-            return Some(self.first_failure.take().map_or(Ended::Clean, Ended::Failed));
+            return Some(
+                self.first_failure.take().map_or(Ended::Stopped(self.left), Ended::Failed),
+            );
         }
         if self.stop.is_raised() {
             self.stop_seen.get_or_insert_with(Instant::now);

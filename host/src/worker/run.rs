@@ -34,6 +34,15 @@ pub enum Event {
     Closed(Vec<ClosedWindow>),
 }
 
+/// What a worker leaves behind when it is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Everything in hand is committed.
+    Committed,
+    /// The last transaction may not be: its records come again at the next start.
+    Uncommitted,
+}
+
 /// One input partition that is taken over.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Held {
@@ -68,6 +77,8 @@ pub struct Worker {
     pub(super) windows: Vec<Windows>,
     /// When the first uncommitted record, or change of a window, came in.
     pub(super) uncommitted_since: Option<Instant>,
+    /// Whether a transaction was given up, and nothing has been committed since.
+    pub(super) has_dropped: bool,
     pub(super) poison: Poison,
     pub(super) tally: Tally,
     idle_checked: Instant,
@@ -104,6 +115,7 @@ impl Worker {
             first_offsets: BTreeMap::new(),
             windows,
             uncommitted_since: None,
+            has_dropped: false,
             poison: Poison::default(),
             idle_checked: Instant::now(),
             published: Instant::now(),
@@ -113,11 +125,16 @@ impl Worker {
     }
 
     /// Works until a stop is asked for, or something happens that it cannot mend.
-    pub fn run(mut self) -> Result<(), Failure> {
+    pub fn run(mut self) -> Result<Left, Failure> {
         let ended = loop {
             match self.work() {
                 Ok(()) | Err(Failure::Stopped) => break Ok(()),
                 Err(stop @ Failure::Stop { .. }) => break Err(stop),
+                Err(failure) if self.stop.is_raised() => {
+                    // There is no time to read everything again, and nobody to do it for.
+                    tracing::warn!(worker = self.number, error = %failure, "the last commit failed");
+                    break Ok(());
+                }
                 Err(failure) => {
                     if let Err(stop) = self.recover(failure) {
                         break Err(stop);
@@ -126,7 +143,8 @@ impl Worker {
             }
         };
         self.leave();
-        ended
+        let left = if self.has_dropped { Left::Uncommitted } else { Left::Committed };
+        ended.map(|()| left)
     }
 
     /// Works until a stop is asked for; every way out of here with an error goes to `recover`.
@@ -310,6 +328,7 @@ impl Worker {
     /// Throws the producer and the state away. Partitions stay assigned, and are adrift.
     pub(super) fn drop_uncommitted(&mut self) {
         if self.uncommitted_since.take().is_some() {
+            self.has_dropped = true;
             self.chain.transaction_failed();
             self.status.counters.aborts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }

@@ -65,3 +65,16 @@ fn nothing_of_a_failed_transaction_is_left_and_its_partitions_are_to_be_taken_ov
     assert!(worker.held.is_empty() && worker.uncommitted_since.is_none());
     assert_eq!((worker.adrift.as_slice(), worker.tally.records_in), (&[3][..], 0));
 }
+
+#[test]
+fn a_last_commit_that_fails_is_not_called_committed() {
+    let stop = Stop::default();
+    let idle = worker(job(), &stop);
+    let mut busy = worker(Job { delivery: Delivery::AtLeastOnce, ..job() }, &stop);
+    busy.begin().expect("it asks no broker");
+    // Its partitions would be another's by now, so nothing may be committed.
+    busy.member = Some("another member".into());
+    stop.raise();
+    assert_eq!(idle.run().expect("it was asked to"), Left::Committed);
+    assert_eq!(busy.run().expect("it was asked to"), Left::Uncommitted);
+}
