@@ -8,7 +8,7 @@ use super::processed::{FaultCounts, Reason};
 use super::{Limits, Record, Stop};
 
 /// What the faults of one stage have cost in the running transaction.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Budget {
     calls: u32,
     spent: Duration,

@@ -32,6 +32,8 @@ pub(super) struct Member {
     pub place: usize,
     pub on_error: OnError,
     pub budget: Budget,
+    /// What it was before the run.
+    budget_before: Budget,
     pub rejects: Rejects,
 }
 
@@ -146,7 +148,20 @@ impl<'r> Flow<'r> {
 
 impl Member {
     pub(super) fn new(name: String, place: usize, on_error: OnError) -> Self {
-        Self { name, place, on_error, budget: Budget::default(), rejects: Rejects::default() }
+        let (budget, rejects) = (Budget::default(), Rejects::default());
+        Self { name, place, on_error, budget, budget_before: budget, rejects }
+    }
+
+    /// A batch is about to run, and may have to run again in parts.
+    pub(super) fn run_started(&mut self) {
+        self.budget_before = self.budget;
+        self.rejects.run_started();
+    }
+
+    /// The batch runs again in parts: it spent nothing and counts for nothing.
+    pub(super) fn run_failed(&mut self) {
+        self.budget = self.budget_before;
+        self.rejects.run_failed();
     }
 
     /// A record that this stage rejected.

@@ -13,6 +13,8 @@ pub(super) struct Rejects {
     batches: VecDeque<(u64, u64)>,
     /// How many of them belong to the running transaction.
     running: usize,
+    /// How many of these were there before the running batch.
+    before_run: usize,
     seen: u64,
     rejected: u64,
     /// How often each reason came lately: halved now and then, so that old ones fade.
@@ -47,7 +49,23 @@ impl Rejects {
 
     /// The batches since the transaction began come again.
     pub(super) fn transaction_failed(&mut self) {
-        for _ in 0..std::mem::take(&mut self.running) {
+        self.forget_behind(0);
+    }
+
+    /// A batch is about to run, and may have to run again in parts.
+    pub(super) fn run_started(&mut self) {
+        self.before_run = self.running;
+    }
+
+    /// The batch comes again.
+    pub(super) fn run_failed(&mut self) {
+        self.forget_behind(self.before_run);
+    }
+
+    /// Keeps so many of the transaction's batches.
+    fn forget_behind(&mut self, kept: usize) {
+        while self.running > kept {
+            self.running -= 1;
             let Some((records, rejected)) = self.batches.pop_back() else { break };
             self.seen -= records;
             self.rejected -= rejected;

@@ -90,8 +90,20 @@ impl Chain {
     /// epoch, as the stages see it; give the same one when the same records run again. The records
     /// may be of any partitions: what comes out keeps their order.
     ///
-    /// After a stop the chain can go on with other records, or with fewer where the stop says so.
+    /// After a stop the chain can go on with other records, or with fewer where the stop says so:
+    /// then what this run spent and rejected does not count, since the same records come again.
     pub fn run(&mut self, records: &[Record<'_>], now: i64) -> Result<Processed, Stop> {
+        self.each_member(Member::run_started);
+        self.each_decoding(Rejects::run_started);
+        let ran = self.run_once(records, now);
+        if let Err(Stop::OutputTooLarge { .. }) = ran {
+            self.each_member(Member::run_failed);
+            self.each_decoding(Rejects::run_failed);
+        }
+        ran
+    }
+
+    fn run_once(&mut self, records: &[Record<'_>], now: i64) -> Result<Processed, Stop> {
         let mut flow = Flow::new(records, now, &self.limits, self.names.len());
         if let Some((layout, times)) = &self.head {
             let started = Instant::now();

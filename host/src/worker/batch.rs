@@ -118,7 +118,6 @@ impl Worker {
 
     /// Runs messages as one batch; as two where their outputs together are too large.
     fn run_batch(&mut self, messages: &[Message<'_>]) -> Result<(), Failure> {
-        self.step("running the chain");
         let mut headers: Vec<Header<'_>> = Vec::new();
         let ranges: Vec<Range<usize>> = messages
             .iter()
@@ -143,20 +142,23 @@ impl Worker {
                 offset: message.offset,
             })
             .collect();
-        self.run_records(messages, &records)
+        self.run_records(messages, &records, wall_millis())
     }
 
+    /// Halves have the time of the whole batch, so that they become what it would have.
     fn run_records(
         &mut self,
         messages: &[Message<'_>],
         records: &[Record<'_>],
+        now: i64,
     ) -> Result<(), Failure> {
-        let processed = match self.chain.run(records, wall_millis()) {
+        self.step("running the chain");
+        let processed = match self.chain.run(records, now) {
             Ok(processed) => processed,
             Err(chain::Stop::OutputTooLarge { .. }) if records.len() > 1 => {
                 let middle = records.len() / 2;
-                self.run_records(&messages[..middle], &records[..middle])?;
-                return self.run_records(&messages[middle..], &records[middle..]);
+                self.run_records(&messages[..middle], &records[..middle], now)?;
+                return self.run_records(&messages[middle..], &records[middle..], now);
             }
             Err(stop) => return Err(Failure::stop(stop.to_string())),
         };

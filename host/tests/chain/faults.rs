@@ -190,6 +190,21 @@ fn the_budget_is_one_transactions_and_one_stages() {
 }
 
 #[test]
+fn a_batch_that_runs_again_in_halves_spends_the_budget_once() {
+    // Three calls find the one guilty record of four, and no more may fail.
+    let limits = Limits { faulty_calls_max: 3, output_batch_bytes: 50, ..Limits::default() };
+    let guests = vec![fail_on_text("/a", "p", trap()), set_text("/b", "twenty bytes and more")];
+    let mut chain = with(guests, OnError::Skip, limits);
+    let values = [r#"{"a":"p"}"#, r#"{"a":"q"}"#, r#"{"a":"q"}"#, r#"{"a":"q"}"#];
+    assert!(matches!(stop(&mut chain, &values), Stop::OutputTooLarge { records: 4, .. }));
+    let out = r#"{"a":"q","b":"twenty bytes and more"}"#;
+    check(&mut chain, &values[..2], &[(1, out)], &[]);
+    assert!(matches!(stop(&mut chain, &values[2..]), Stop::OutputTooLarge { records: 2, .. }));
+    check(&mut chain, &values[2..3], &[(0, out)], &[]);
+    check(&mut chain, &values[3..], &[(0, out)], &[]);
+}
+
+#[test]
 fn a_fault_that_does_not_repeat_is_nobodys() {
     let mut first = true;
     let guest = rule(&["/a"], &["/b"], move |batch| {

@@ -139,3 +139,23 @@ fn all_that_is_wrong_with_a_chain_is_told_at_once() {
         errors.iter().filter(|error| matches!(error, ChainError::Observer { .. })).count();
     assert_eq!((names, plans, observers), (2, 2, 2), "{texts:#?}");
 }
+
+#[test]
+fn records_that_run_again_in_halves_count_once_in_the_share() {
+    let limits = Limits {
+        reject_share_max: 0.4,
+        reject_seen_min: 5,
+        output_batch_bytes: 50,
+        ..Limits::default()
+    };
+    let guests = vec![reject_text("/a", "bad", "bad"), set_text("/b", "twenty bytes and more")];
+    let mut chain = Chain::new(stages(guests), vec![], limits).unwrap();
+    let (good, bad) = (r#"{"a":"good"}"#, r#"{"a":"bad"}"#);
+    let values = [good, bad, good, bad];
+    assert!(matches!(stop(&mut chain, &values), Stop::OutputTooLarge { .. }));
+    for half in values.chunks(2) {
+        chain.run(&records(half), NOW).expect("four records were seen, fewer than must be");
+    }
+    let stopped = chain.run(&records(&values[1..2]), NOW);
+    assert!(matches!(stopped, Err(Stop::TooManyRejects { rejected: 3, seen: 5, .. })));
+}
