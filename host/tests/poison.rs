@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use host::demo::generate::{Mix, Spec};
+use host::kafka::{HeadersArg, Mode, Producer, commit_offsets};
+use host::window::MARKER_KEY;
 use plugin_support::{ANSWER, component, rule_core};
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
@@ -270,6 +272,45 @@ fn at_least_once_loses_nothing() {
     pipeline.await_end(&mut processes, LIVENESS);
     processes[0].terminate();
     pipeline.differences(Promise::AtLeastOnce).assert_none();
+}
+
+/// What a crash leaves that falls between the state of one window and that of the next.
+#[test]
+fn at_least_once_counts_each_record_in_every_window_whose_state_did_not_hold_it() {
+    let pipeline = Pipeline::with_input("uneven", &broker().brokers(), |text| {
+        let second = "[[window]]\nname = \"second\"\nsize = \"60s\"\n\n[sink]";
+        text.replacen("[sink]", second, 1)
+    });
+    let settings = pipeline.settings();
+    let second = format!("{}-second-state", pipeline.name);
+    let producer = Producer::new(&settings, &Mode::Idempotent).unwrap();
+    for (topic, next_offset) in [(pipeline.state(), 2), (second.clone(), 1)] {
+        pipeline.make_topic(&topic, &[("cleanup.policy", "compact")]);
+        let marker = format!(
+            r#"{{"format":1,"definition":"","next_offset":{next_offset},"watermark":null}}"#
+        );
+        let (handle, headers) = (producer.topic(&topic).unwrap(), HeadersArg::None);
+        let (key, value) = (Some(MARKER_KEY), Some(marker.as_bytes()));
+        producer.send(&handle, Some(0), key, value, headers, None, 0).unwrap();
+    }
+    producer.flush(SOON).unwrap();
+    commit_offsets(&settings, &pipeline.name, &pipeline.name, &[(0, 1)], SOON).unwrap();
+    let mut feed = Feed::new(&pipeline, events(10, 0));
+    let now = Utc::now().timestamp_millis();
+    for _ in 0..4 {
+        feed.send_one(0, Some(key_for(0).as_bytes()), event("android", now).as_bytes(), now);
+    }
+    feed.flush();
+    let mut processes = [pipeline.start("a", &["--delivery", "at-least-once"])];
+    pipeline.await_end(&mut processes, LIVENESS);
+    processes[0].terminate();
+    assert_eq!(all(&pipeline, &pipeline.processed()).len(), 3);
+    let count = |topic: &str| {
+        let records = read_topic(&settings, topic, PARTITIONS).remove(&0).unwrap();
+        records.iter().rfind(|record| record.text().contains("count")).map(Read::text)
+    };
+    assert_eq!(count(&pipeline.state()).as_deref(), Some(r#"{"count":2}"#));
+    assert_eq!(count(&second).as_deref(), Some(r#"{"count":3}"#));
 }
 
 /// One event for each partition, with its note and time.

@@ -79,7 +79,7 @@ impl Stopped {
             }
             windows.adopt(PartitionWindows::new(self.spec.clone(), partition));
             let events = usize::try_from(PROCESSED).unwrap();
-            let origin = Origin { partition, timestamp: None };
+            let origin = Origin { partition, offset: 0, timestamp: None };
             let keys = [Column::new(&[Value::Text("a")], vec![0; events])];
             let (origins, times) = (vec![origin; events], vec![0; events]);
             windows.observe(Events { origins: &origins, times: &times, keys: &keys }).unwrap();

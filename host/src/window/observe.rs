@@ -16,6 +16,8 @@ use crate::event::Column;
 pub struct Origin {
     /// The input partition.
     pub partition: i32,
+    /// The input record's offset there.
+    pub offset: i64,
     /// The input record's own timestamp, in milliseconds since the epoch. Without one there is
     /// nothing to tell a time in the future by, and the event moves the watermark.
     pub timestamp: Option<i64>,
@@ -86,6 +88,8 @@ pub struct Windows {
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
     watermark: i64,
+    /// See [`PartitionWindows::counted_to`].
+    counted_to: i64,
     /// The window of the partition's last event.
     span: Span,
     closes_at: i64,
@@ -173,7 +177,8 @@ impl Windows {
     }
 
     /// Counts events into their windows, moves watermarks and closes windows, event by event in
-    /// the order of each partition. An error leaves the windows without use; the caller stops.
+    /// the order of each partition. Events that the state held when it was restored, those below
+    /// [`PartitionWindows::counted_to`], are passed over. An error leaves the windows without use; the caller stops.
     pub fn observe(&mut self, events: Events<'_>) -> Result<Observed<'_>, StateError> {
         let index = self.keys.load(events.keys, events.times.len());
         self.cursors.clear();
@@ -233,6 +238,9 @@ impl Windows {
                 partition = Some(origin.partition);
             }
             let cursor = &mut self.cursors[slot as usize];
+            if origin.offset < cursor.counted_to {
+                continue;
+            }
             let time = span::hold(time);
             if !cursor.span.contains(time) {
                 cursor.span = spec.span_of(time);
@@ -312,6 +320,7 @@ impl Cursor {
     fn new(windows: &PartitionWindows) -> Self {
         Self {
             watermark: windows.watermark().unwrap_or(i64::MIN),
+            counted_to: windows.counted_to(),
             span: Span { start: 0, end: 0 },
             closes_at: 0,
             group: NONE,

@@ -23,6 +23,7 @@ pub struct PartitionWindows {
     tombstones: Records,
     /// Whether the watermark or a count is not what the last [`PartitionWindows::take_changes`] said.
     is_changed: bool,
+    counted_to: i64,
 }
 
 impl PartitionWindows {
@@ -40,6 +41,7 @@ impl PartitionWindows {
             closed: Vec::new(),
             tombstones: Records::default(),
             is_changed: false,
+            counted_to: 0,
         }
     }
 
@@ -52,6 +54,12 @@ impl PartitionWindows {
     /// milliseconds since the epoch, none before the first event.
     pub fn watermark(&self) -> Option<i64> {
         self.watermark
+    }
+
+    /// The state as it was restored holds all records below this offset: that of its marker. Without
+    /// transactions it may be ahead of where the partition is read again.
+    pub fn counted_to(&self) -> i64 {
+        self.counted_to
     }
 
     /// Every window that ends at this time or before is closed.
@@ -111,8 +119,9 @@ impl PartitionWindows {
     }
 
     /// Adds the state records of everything that changed since the last call, and the marker with
-    /// this offset, which must be the one that the same transaction commits. Take the closed
-    /// windows for the same transaction: their state is deleted by these records.
+    /// this offset, which must be the one that the same transaction commits; one that is behind
+    /// [`PartitionWindows::counted_to`] moves no marker back. Take the closed windows for the same
+    /// transaction: their state is deleted by these records.
     pub fn take_changes(&mut self, next_offset: i64, to: &mut Records) {
         to.append(&mut self.tombstones);
         for (&span, counts) in self.open.iter_mut().filter(|(_, counts)| counts.has_changes()) {
@@ -120,6 +129,7 @@ impl PartitionWindows {
                 state::write_count(to, &self.definition, span, key, count);
             });
         }
+        let next_offset = next_offset.max(self.counted_to);
         Marker::write(&self.definition, next_offset, self.watermark, to);
         self.is_changed = false;
     }
@@ -189,6 +199,8 @@ impl PartitionWindows {
 
     /// Ends restoring.
     pub(super) fn restored(&mut self, marker: &Marker) -> Result<(), StateError> {
+        // Under another definition as well: the windows that are closed as they are hold them.
+        self.counted_to = marker.next_offset;
         if let Some(watermark) = marker.watermark
             && marker.definition == *self.definition
         {

@@ -250,7 +250,11 @@ impl Worker {
             let input = |output: &u32| processed.outputs[*output as usize].input as usize;
             let origin = |output: &u32| {
                 let record = &records[input(output)];
-                Origin { partition: record.partition, timestamp: record.timestamp }
+                Origin {
+                    partition: record.partition,
+                    offset: record.offset,
+                    timestamp: record.timestamp,
+                }
             };
             let origins: Vec<Origin> = seen.outputs.iter().map(origin).collect();
             let events = Events { origins: &origins, times: &seen.times, keys: &seen.keys };

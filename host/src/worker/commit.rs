@@ -20,7 +20,14 @@ impl Worker {
             return Ok(());
         }
         let started = Instant::now();
-        let closed = self.write_windows()?;
+        let closed = self.write_results()?;
+        if self.job.delivery == Delivery::AtLeastOnce && !self.windows.is_empty() {
+            // After a crash a window passes over what its state says it holds: what came of these
+            // records, late ones and results included, must be written before the state says so.
+            self.step("waiting for the brokers to take the records");
+            self.written()?;
+        }
+        self.write_state()?;
         self.step("waiting for the brokers to take the records");
         self.written()?;
         self.check_membership()?;
@@ -41,10 +48,9 @@ impl Worker {
         touched.map(|(partition, held)| (*partition, held.next_offset))
     }
 
-    /// Writes results and state of every window for every partition of the transaction.
-    fn write_windows(&mut self) -> Result<Vec<ClosedWindow>, Failure> {
+    /// Writes the results of every window that has closed.
+    fn write_results(&mut self) -> Result<Vec<ClosedWindow>, Failure> {
         let sink = self.sink.as_ref().expect("begin made it");
-        let touched: Vec<(i32, i64)> = self.touched().collect();
         let mut records = Records::default();
         let mut all_closed = Vec::new();
         for (number, windows) in self.windows.iter_mut().enumerate() {
@@ -55,13 +61,23 @@ impl Worker {
                 sink.partial(number, window.partition, &records)?;
             }
             all_closed.extend(closed);
+        }
+        Ok(all_closed)
+    }
+
+    /// Writes the state of every window for every partition of the transaction.
+    fn write_state(&mut self) -> Result<(), Failure> {
+        let sink = self.sink.as_ref().expect("begin made it");
+        let touched: Vec<(i32, i64)> = self.touched().collect();
+        let mut records = Records::default();
+        for (number, windows) in self.windows.iter_mut().enumerate() {
             for &(partition, next_offset) in &touched {
                 records.clear();
                 windows.take_changes(partition, next_offset, &mut records);
                 sink.state(number, partition, &records)?;
             }
         }
-        Ok(all_closed)
+        Ok(())
     }
 
     /// Waits until everything that was sent is written, and learns what cannot be.

@@ -76,7 +76,16 @@ impl Worker {
             self.held.insert(partition, held);
         }
         self.status.ready.store(true, std::sync::atomic::Ordering::Relaxed);
-        if must_commit { self.begin() } else { Ok(()) }
+        if !must_commit {
+            return Ok(());
+        }
+        self.begin()?;
+        match self.job.delivery {
+            Delivery::ExactlyOnce => Ok(()),
+            // A place that was chosen must be known before anything is written that belongs to it:
+            // after a crash nobody could say where the group had begun.
+            Delivery::AtLeastOnce => self.commit(),
+        }
     }
 
     /// The order matters: the producer first, which ends what this worker's predecessor left open;
@@ -150,7 +159,7 @@ impl Worker {
         Ok(restored)
     }
 
-    /// Where to begin: where the group's offset and the state agree.
+    /// Where to begin; see [`beginning`].
     fn offset(
         &self,
         partition: i32,
@@ -160,33 +169,26 @@ impl Worker {
         let consumer = self.consumer.as_ref().expect("partitions come from it");
         self.step("asking for the ends of a partition");
         let (low, high) = consumer.watermarks(partition, QUESTION)?;
-        let mut offset = committed;
-        for (window, (_, marker)) in self.job.windows.iter().zip(restored) {
-            let Some(marker) = marker else { continue };
-            match (self.job.delivery, committed) {
-                (_, Some(committed)) if committed == marker.next_offset => {}
-                // Without transactions a crash can fall between the state and the offset behind
-                // it. The outputs up to the state's offset are written, so that is the place.
-                (Delivery::AtLeastOnce, committed) if committed <= Some(marker.next_offset) => {
-                    tracing::warn!(
-                        worker = self.number,
-                        partition,
-                        ?committed,
-                        state = marker.next_offset,
-                        "the state is ahead of the committed offset: going on behind the state"
-                    );
-                    offset = offset.max(Some(marker.next_offset));
-                }
-                _ => {
-                    let error = StateError::Offset {
-                        window: window.spec.name.clone(),
-                        partition,
-                        committed,
-                        marker: marker.next_offset,
-                    };
-                    return Err(self.disagreement(partition, committed, error));
-                }
+        let next_offset = |marker: &Option<Marker>| marker.as_ref().map(|found| found.next_offset);
+        let markers: Vec<_> = restored.iter().map(|(_, marker)| next_offset(marker)).collect();
+        let offset = match beginning(self.job.delivery, committed, &markers) {
+            Ok(offset) => offset,
+            Err(Disagreement { window, marker }) => {
+                let window = self.job.windows[window].spec.name.clone();
+                let error = StateError::Offset { window, partition, committed, marker };
+                return Err(self.disagreement(partition, committed, error));
             }
+        };
+        let ahead = markers.iter().flatten().filter(|&&marker| Some(marker) > offset).max();
+        if let Some(state) = ahead {
+            tracing::warn!(
+                worker = self.number,
+                partition,
+                ?committed,
+                state,
+                "state is ahead of the committed offset: records up to there come out again, and \
+                 are not counted again"
+            );
         }
         match offset {
             Some(offset) => self.still_there(partition, offset, low, high),
@@ -265,5 +267,74 @@ impl Worker {
                 Ok(low)
             }
         }
+    }
+}
+
+/// The state of this window does not belong to the committed offset.
+#[derive(Debug, PartialEq, Eq)]
+struct Disagreement {
+    /// Its place.
+    window: usize,
+    marker: i64,
+}
+
+/// Where the group's offset and the state of all windows, by their markers, agree that a partition
+/// is to be read again; none where nothing says so.
+///
+/// Exactly-once they were committed together, so any difference was made from outside.
+///
+/// At-least-once the outputs are written first, then the state of each window, in no order among
+/// them, then the offset. A crash in between leaves state ahead of the offset, by another distance
+/// for each window. What is sure to be written is what the offset says; so that is the place, and
+/// each window passes over what its own state holds already
+/// ([`PartitionWindows::counted_to`]). Outputs of these records come a second time; going on behind
+/// the state of one window would lose them for another. State *behind* the offset cannot come of a
+/// crash. Without an offset nothing but markers were written yet, all at the chosen beginning.
+fn beginning(
+    delivery: Delivery,
+    committed: Option<i64>,
+    markers: &[Option<i64>],
+) -> Result<Option<i64>, Disagreement> {
+    for (window, marker) in markers.iter().enumerate() {
+        let Some(marker) = *marker else { continue };
+        let agrees = match delivery {
+            Delivery::ExactlyOnce => committed == Some(marker),
+            Delivery::AtLeastOnce => committed <= Some(marker),
+        };
+        if !agrees {
+            return Err(Disagreement { window, marker });
+        }
+    }
+    Ok(committed.or_else(|| markers.iter().flatten().copied().min()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_least_once_begins_where_no_window_and_no_output_misses_a_record() {
+        let check = |committed, markers: &[Option<i64>], expected| {
+            assert_eq!(beginning(Delivery::AtLeastOnce, committed, markers), Ok(expected));
+        };
+        check(Some(5), &[Some(9), Some(5)], Some(5));
+        check(Some(5), &[Some(9), Some(7)], Some(5));
+        check(Some(5), &[Some(9), None], Some(5));
+        check(Some(5), &[], Some(5));
+        check(None, &[Some(9), Some(7), None], Some(7));
+        check(None, &[None], None);
+        let behind = beginning(Delivery::AtLeastOnce, Some(5), &[Some(5), Some(4)]);
+        assert_eq!(behind, Err(Disagreement { window: 1, marker: 4 }));
+    }
+
+    #[test]
+    fn exactly_once_any_difference_was_made_from_outside() {
+        let check = |committed, markers: &[Option<i64>]| {
+            beginning(Delivery::ExactlyOnce, committed, markers).map_err(|wrong| wrong.window)
+        };
+        assert_eq!(check(Some(5), &[Some(5), None, Some(5)]), Ok(Some(5)));
+        assert_eq!(check(None, &[None]), Ok(None));
+        assert_eq!(check(Some(5), &[Some(5), Some(6)]), Err(1));
+        assert_eq!(check(None, &[Some(5)]), Err(0));
     }
 }

@@ -41,7 +41,12 @@ fn observe(
 ) -> Result<(Vec<u32>, u32), StateError> {
     let origins: Vec<_> = events
         .iter()
-        .map(|&(partition, timestamp, ..)| Origin { partition, timestamp: Some(timestamp) })
+        .map(|&(partition, timestamp, ..)| Origin {
+            partition,
+            // Behind all that a state may hold.
+            offset: i64::MAX,
+            timestamp: Some(timestamp),
+        })
         .collect();
     let times: Vec<_> = events.iter().map(|event| event.2).collect();
     let mut values = Vec::new();
@@ -227,6 +232,31 @@ fn a_commit_writes_only_what_changed_and_deletes_only_what_was_stored() {
     ];
     assert_eq!(lines(&changes(&mut windows, 6)), third);
     assert_eq!(lines(&changes(&mut windows, 7)), [marker(7, 200_000)]);
+}
+
+#[test]
+fn events_that_the_state_holds_already_are_not_counted_again_and_its_marker_never_moves_back() {
+    let mut before = windows(spec(), &[0]);
+    observe_times(&mut before, &[0, 2 * MINUTE]);
+    let topic = [changes(&mut before, 2)];
+    let (restored, _) = restore(spec(), &topic).expect("state is read");
+    assert_eq!(restored.counted_to(), 2);
+    let mut windows = windows(spec(), &[]);
+    windows.adopt(restored);
+    let mut observe = |offset: i64, time: i64| {
+        let origins = [Origin { partition: 0, offset, timestamp: Some(time) }];
+        let keys = [Column::new(&[Value::Text("a")], vec![0])];
+        let events = Events { origins: &origins, times: &[time], keys: &keys };
+        let observed = windows.observe(events).expect("windows take events");
+        assert_eq!((observed.late.len(), observed.future), (0, 0));
+    };
+    // The first would be late by now, and neither counts.
+    observe(0, 0);
+    observe(1, 2 * MINUTE);
+    observe(2, 2 * MINUTE + 1);
+    let again = lines(&changes(&mut windows, 1));
+    assert!(again[0].ends_with(r#"|120000/180000|"a" {"count":2}"#), "{again:?}");
+    assert!(again[1].contains(r#""next_offset":2"#), "{again:?}");
 }
 
 #[test]

@@ -167,9 +167,12 @@ impl Life {
     }
 
     fn observe(&mut self, batch: &mut Vec<(usize, &Event)>) {
-        let origin =
-            |event: &Event| Origin { partition: event.partition, timestamp: event.timestamp };
-        let origins: Vec<_> = batch.iter().map(|(_, event)| origin(event)).collect();
+        let origin = |(place, event): &(usize, &Event)| Origin {
+            partition: event.partition,
+            offset: *place as i64,
+            timestamp: event.timestamp,
+        };
+        let origins: Vec<_> = batch.iter().map(origin).collect();
         let times: Vec<_> = batch.iter().map(|(_, event)| event.time).collect();
         let index = batch.iter().map(|(_, event)| event.key as u32).collect();
         let keys = [Column::new(&KEYS, index)];
