@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use chrono::Utc;
 use host::demo::generate::{Mix, Spec};
-use host::kafka::{HeadersArg, Mode, Producer, commit_offsets};
+use host::kafka::{HeadersArg, Mode, Producer, commit_offsets, remove};
 use host::window::MARKER_KEY;
 use plugin_support::{ANSWER, component, rule_core};
 use support::broker::{Broker, Options};
@@ -233,6 +233,34 @@ fn a_broker_that_goes_away_is_waited_for() {
     pipeline.await_end(&mut processes, LIVENESS);
     processes[0].terminate();
     pipeline.differences(Promise::ExactlyOnce).assert_none();
+}
+
+/// Deletes a topic of a running pipeline, sends more, and waits until it has had enough.
+fn stops_without(name: &str, deleted: impl FnOnce(&Pipeline) -> String) {
+    let pipeline = Pipeline::with_input(name, &broker().brokers(), |text| text);
+    let mut feed = Feed::new(&pipeline, events(11, 2_000));
+    feed.send(1_000);
+    feed.flush();
+    let mut processes = [pipeline.start("a", &[])];
+    pipeline.await_end(&mut processes, LIVENESS);
+    let deleted = deleted(&pipeline);
+    remove(&pipeline.settings(), std::slice::from_ref(&deleted), &[], SOON).unwrap();
+    if deleted != pipeline.name {
+        feed.send(1_000);
+        feed.flush();
+    }
+    let sentence = format!("topic {deleted} does not exist any more");
+    processes[0].assert_ends(2 * LIVENESS, 2, &[&sentence, "start the pipeline again"]);
+}
+
+#[test]
+fn an_output_topic_that_is_deleted_is_waited_for_but_not_for_ever() {
+    stops_without("no-output", Pipeline::processed);
+}
+
+#[test]
+fn an_input_topic_that_is_deleted_is_waited_for_but_not_for_ever() {
+    stops_without("no-input", |pipeline| pipeline.name.clone());
 }
 
 #[test]

@@ -42,6 +42,11 @@ impl Backoff {
         Ok(delay)
     }
 
+    /// How many failures there were since something was committed.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Something was committed.
     pub fn succeeded(&mut self) {
         self.failures = 0;

@@ -29,6 +29,9 @@ pub enum Failure {
     /// As `Recover`; the producer was fenced, which must not happen again and again.
     #[error("{0}")]
     Fenced(String),
+    /// As `Recover`; a topic or a partition is not there, which must not last.
+    #[error("{0}")]
+    MissingTopic(String),
     /// As `Recover`; what becomes of these records, or their dead letters, does not fit its topic,
     /// or was in one request with a record that does not.
     #[error("too large to be written: {}", places(.0))]
@@ -67,10 +70,10 @@ impl From<KafkaError> for Failure {
             KafkaError::OldBroker(_) => Self::Stop { kind: StopKind::Environment, message },
             KafkaError::Config(_) => Self::input(message),
             KafkaError::Stopped(_) => Self::Stopped,
+            KafkaError::MissingTopic(_) => Self::MissingTopic(message),
             KafkaError::Retry(_)
             | KafkaError::Recover(_)
             | KafkaError::Unreachable(_)
-            | KafkaError::MissingTopic(_)
             | KafkaError::TooLarge(_)
             | KafkaError::OffsetGone(_) => Self::Recover(message),
         }

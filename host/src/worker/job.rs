@@ -105,3 +105,14 @@ pub struct Job {
     /// The windows, in the order of the chain's observers.
     pub windows: Vec<WindowJob>,
 }
+
+impl Job {
+    /// All its topics, with the partitions that they had when the process started.
+    pub fn topics(&self) -> impl Iterator<Item = (&str, i32)> {
+        let windows = self.windows.iter().flat_map(|window| [&window.state, &window.partial]);
+        let outputs = [&self.sink, &self.dead_letters, &self.late].into_iter();
+        let outputs = outputs.chain(&self.further).chain(windows);
+        let outputs = outputs.map(|topic| (topic.name.as_str(), topic.partitions));
+        std::iter::once((&*self.input, self.input_partitions)).chain(outputs)
+    }
+}

@@ -9,6 +9,7 @@ mod dead_letter;
 mod failure;
 pub mod headers;
 mod job;
+mod missing;
 mod poison;
 mod pool;
 mod publish;

@@ -9,6 +9,7 @@ use super::backoff::Backoff;
 use super::control::Control;
 use super::failure::Failure;
 use super::job::Job;
+use super::missing::Missing;
 use super::poison::Poison;
 use super::sink::Sink;
 use super::status::WorkerStatus;
@@ -26,6 +27,9 @@ const IDLE_QUESTION: Duration = Duration::from_secs(1);
 const IDLE_RETRY: Duration = Duration::from_secs(5);
 /// How long an idle worker waits for records before it looks at everything else.
 const IDLE_WAIT: Duration = Duration::from_millis(20);
+
+/// After so many failures without a commit between, topics are looked for.
+const LOOK_FOR_TOPICS_AFTER: u32 = 2;
 
 /// What a worker tells the control thread.
 #[derive(Debug)]
@@ -86,6 +90,7 @@ pub struct Worker {
     /// How long until the next snapshot.
     pub(super) publish_after: Duration,
     backoff: Backoff,
+    pub(super) missing: Missing,
 }
 
 impl Worker {
@@ -121,6 +126,7 @@ impl Worker {
             published: Instant::now(),
             publish_after: Duration::ZERO,
             backoff: Backoff::default(),
+            missing: Missing::new(Instant::now()),
         }
     }
 
@@ -158,6 +164,7 @@ impl Worker {
             if self.stop.is_raised() {
                 return self.commit();
             }
+            self.look_again_for_topics()?;
             self.step("fetching");
             self.gather()?;
             self.close_idle()?;
@@ -187,6 +194,7 @@ impl Worker {
             self.consumer_trouble(*partition, error)?;
         }
         if !messages.is_empty() {
+            self.missing.came_in(Instant::now());
             self.step("running the chain");
             self.process(&messages)?;
         }
@@ -291,6 +299,10 @@ impl Worker {
             self.adrift.clear();
         }
         self.publish_now();
+        let is_missing = matches!(failure, Failure::MissingTopic(_));
+        if is_missing || self.backoff.failures() >= LOOK_FOR_TOPICS_AFTER {
+            self.look_for_topics()?;
+        }
         self.step("waiting before another try");
         self.stop.sleep(delay);
         Ok(())
@@ -318,7 +330,10 @@ impl Worker {
     fn blame(&self, failure: Failure) -> Failure {
         if let (Failure::Recover(_), Some(sink)) = (&failure, &self.sink) {
             let cause = sink.refused_late();
-            if let Some(cause @ (Failure::TooLarge(_) | Failure::Stop { .. })) = cause {
+            if let Some(
+                cause @ (Failure::TooLarge(_) | Failure::MissingTopic(_) | Failure::Stop { .. }),
+            ) = cause
+            {
                 return cause;
             }
         }
