@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use host::kafka::{
     ClientSettings, Consumer, GroupOptions, HeadersArg, KafkaError, Mode, Pair, Producer,
     Rebalance, SendError, TopicSpec, check_state_topic, ensure, exactly_once_supported,
-    may_have_retried, partition_for_key, reachable,
+    may_have_retried, outside_metadata, partition_for_key, reachable,
 };
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaApiKey;
@@ -298,6 +298,28 @@ fn a_commit_that_held_a_retry_is_known_by_its_time() {
         assert!(may_have_retried(slow), "request {lost}: {slow:?}");
     }
     assert_eq!(read_values(&straight, &topic, 1), ["x", "x"]);
+}
+
+/// librdkafka itself would wait longer: until the connection is given up, or the group's coordinator
+/// is back.
+#[test]
+fn offsets_without_an_answer_take_no_longer_than_they_may() {
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (broker, _) = proxied();
+    let settings = settings(&broker.brokers());
+    let topic = topic(&settings, "unanswered", 1, &[]);
+    let group = outside_metadata(&settings, &unique("group")).unwrap();
+    let producer = transactional(&settings, &unique("tx"));
+    producer.begin().unwrap();
+    send(&producer, &topic, &["x"]);
+    producer.flush(SOON).unwrap();
+    broker.pause(0);
+    let started = Instant::now();
+    let sent = producer.send_offsets(&[(0, 1)], &topic, &group, Duration::from_secs(1));
+    let elapsed = started.elapsed();
+    broker.resume(0);
+    assert!(matches!(sent, Err(KafkaError::Recover(_))), "{sent:?}");
+    assert!(elapsed < Duration::from_secs(5), "{elapsed:?}");
 }
 
 #[test]

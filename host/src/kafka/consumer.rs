@@ -47,7 +47,17 @@ pub struct GroupOptions {
 }
 
 /// What a transaction needs to know of the group to commit offsets in its name.
-pub struct GroupMetadata(pub(super) ConsumerGroupMetadata);
+#[derive(Clone)]
+pub struct GroupMetadata {
+    pub(super) group: String,
+    pub(super) metadata: Arc<ConsumerGroupMetadata>,
+}
+
+impl GroupMetadata {
+    pub(super) fn new(group: &str, metadata: ConsumerGroupMetadata) -> Self {
+        GroupMetadata { group: group.to_owned(), metadata: Arc::new(metadata) }
+    }
+}
 
 /// A consumer of one topic in a group.
 pub struct Consumer {
@@ -57,6 +67,7 @@ pub struct Consumer {
     events: Queue,
     handle: Arc<ConsumerHandle>,
     closing: Closing,
+    group: String,
     topic: String,
     topic_c: CString,
     /// The first event was shown and waits for its answer.
@@ -94,12 +105,13 @@ impl Consumer {
         let events = Queue::of_consumer(handle.clone())
             .ok_or_else(|| KafkaError::recover(&doing, "no queue for group events", None))?;
         let queue = Queue::new(handle.clone());
-        let topic = topic.to_owned();
+        let (group, topic) = (group.to_owned(), topic.to_owned());
         Ok(Consumer {
             queue,
             events,
             handle,
             closing,
+            group,
             topic,
             topic_c,
             shown: false,
@@ -128,7 +140,8 @@ impl Consumer {
             return Some(Rebalance::Error(error));
         }
         if let Some(error) = self.context().take_trouble() {
-            return Some(Rebalance::Error(error));
+            let doing = format!("reading topic {} as a member of group {}", self.topic, self.group);
+            return Some(Rebalance::Error(error.refused_while(&doing)));
         }
         let event = self.context().next_rebalance();
         self.shown = event.is_some();
@@ -262,7 +275,7 @@ impl Consumer {
     /// For [`super::Producer::send_offsets`]; ask again after every rebalance.
     pub fn group_metadata(&self) -> Result<GroupMetadata, KafkaError> {
         match self.client().group_metadata() {
-            Some(metadata) => Ok(GroupMetadata(metadata)),
+            Some(metadata) => Ok(GroupMetadata::new(&self.group, metadata)),
             None => Err(KafkaError::recover(self.doing("asking for group metadata"), "none", None)),
         }
     }

@@ -178,6 +178,17 @@ impl KafkaError {
         Self::recover(doing, why, Some(Code::OperationTimedOut))
     }
 
+    /// A refusal that a client reported on its own, with what it was about to do, which it does not
+    /// say. All other errors as they are.
+    pub(super) fn refused_while(self, doing: &str) -> Self {
+        match self {
+            KafkaError::Auth(failure) => {
+                KafkaError::Auth(Failure { doing: doing.to_owned(), ..failure })
+            }
+            other => other,
+        }
+    }
+
     /// Whether the same call may be made again.
     pub fn is_retry(&self) -> bool {
         matches!(self, KafkaError::Retry(_))

@@ -105,7 +105,7 @@ pub fn outside_metadata(
     let client = outsider(settings, group)?;
     let metadata = client.group_metadata();
     drop_in_background(client);
-    metadata.map(GroupMetadata).ok_or_else(|| {
+    metadata.map(|metadata| GroupMetadata::new(group, metadata)).ok_or_else(|| {
         KafkaError::recover(format!("asking for metadata of group {group}"), "none", None)
     })
 }

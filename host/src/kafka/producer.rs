@@ -1,7 +1,7 @@
 //! Writing: transactional, or idempotent for at-least-once. A transactional producer is never used
 //! again after a failed transaction; a new one with the same id aborts and fences what is left.
 
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,9 @@ pub use super::raw::TopicHandle;
 /// A commit, and the sending of its offsets, that each came back within this time hold no retried
 /// request: librdkafka waits at least 80 % of `retry.backoff.ms` (200 ms) before it sends one again.
 pub const RETRY_FREE: Duration = Duration::from_millis(150);
+
+/// How long the log may take to say which topic made a transaction fail.
+const REFUSAL_LOG: Duration = Duration::from_millis(200);
 
 /// How long the brokers may take nothing while [`Producer::send_usual`] waits.
 const QUEUE_FULL_MAX: Duration = Duration::from_secs(30);
@@ -98,6 +101,8 @@ impl SendError {
 /// A producer and the thread that serves its events. Dropping it does not wait.
 pub struct Producer {
     handle: Arc<ProducerHandle>,
+    /// The transactional id; empty without.
+    id: String,
 }
 
 impl Producer {
@@ -114,7 +119,11 @@ impl Producer {
         }
         let client = ThreadedProducer::from_config_and_context(&config, Context::default())
             .map_err(|error| KafkaError::from_rdkafka("starting a producer", &error))?;
-        Ok(Producer { handle: Arc::new(ProducerHandle::new(client)) })
+        let id = match mode {
+            Mode::Transactional { id, .. } => id.clone(),
+            Mode::Idempotent => String::new(),
+        };
+        Ok(Producer { handle: Arc::new(ProducerHandle::new(client)), id })
     }
 
     fn client(&self) -> &ThreadedProducer<Context> {
@@ -126,7 +135,8 @@ impl Producer {
     pub fn init_transactions(&self, timeout: Duration) -> Result<Duration, KafkaError> {
         self.timed("taking over the transactional id", || {
             self.client().init_transactions(timeout).map_err(|error| {
-                let error = KafkaError::from_rdkafka("taking over the transactional id", &error);
+                let doing = format!("taking over the transactional id {}", self.id);
+                let error = KafkaError::from_rdkafka(doing, &error);
                 // Without an answer, a refused password explains more than "timed out".
                 match (&error, self.handle.context().likely_cause()) {
                     (
@@ -209,9 +219,29 @@ impl Producer {
         self.handle.context().take_trouble()
     }
 
+    /// The missing right, if that is why the open transaction failed. What is told of each record
+    /// after that is only that nothing can be written any more.
+    pub fn refusal(&self) -> Option<KafkaError> {
+        // In a transaction that goes on this is refused for that; else it says why it does not.
+        let refused = match self.begin() {
+            Err(error @ KafkaError::Auth(_)) => error,
+            _ => return None,
+        };
+        let end = Instant::now() + REFUSAL_LOG;
+        loop {
+            match self.handle.context().likely_cause() {
+                Some(named @ KafkaError::Auth(_)) => return Some(named),
+                _ if Instant::now() >= end => {
+                    let doing = format!("writing with transactional id {}", self.id);
+                    return Some(refused.refused_while(&doing));
+                }
+                _ => thread::sleep(QUEUE_FULL_WAIT),
+            }
+        }
+    }
+
     /// Puts offsets (the next to read) of the input into the transaction. Returns the time it took,
-    /// for [`RetryWatch`]. `Retry`: the same call again. librdkafka does not keep `timeout`; a
-    /// watchdog must end a process that hangs here.
+    /// for [`RetryWatch`]. `Retry`: the same call again.
     pub fn send_offsets(
         &self,
         offsets: &[(i32, i64)],
@@ -219,12 +249,29 @@ impl Producer {
         group: &GroupMetadata,
         timeout: Duration,
     ) -> Result<Duration, KafkaError> {
-        let doing = "putting offsets into the transaction";
+        let doing = format!(
+            "putting offsets of topic {topic} for group {} into the transaction",
+            group.group
+        );
         let list = offset_list(topic, offsets)?;
-        self.timed(doing, || {
-            self.client()
-                .send_offsets_to_transaction(&list, &group.0, timeout)
-                .map_err(|error| KafkaError::from_rdkafka(doing, &error))
+        let (handle, metadata) = (self.handle.clone(), group.metadata.clone());
+        let (sender, receiver) = mpsc::channel();
+        self.timed("send offsets", || {
+            // librdkafka does not keep the time: when the group's coordinator shuts down it may
+            // wait until that broker is back. The producer lives on in the thread until then.
+            thread::Builder::new()
+                .name("kafka-offsets".to_owned())
+                .spawn(move || {
+                    let client = handle.client();
+                    let sent = client.send_offsets_to_transaction(&list, &metadata, timeout);
+                    // Nobody listens any more when the time is up.
+                    let _ = sender.send(sent);
+                })
+                .map_err(|error| KafkaError::recover(&doing, error.to_string(), None))?;
+            match receiver.recv_timeout(timeout) {
+                Ok(sent) => sent.map_err(|error| KafkaError::from_rdkafka(&doing, &error)),
+                Err(_) => Err(KafkaError::timed_out(&doing, timeout)),
+            }
         })
     }
 

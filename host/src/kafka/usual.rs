@@ -48,7 +48,8 @@ impl UsualConsumer {
     pub fn group_metadata(&self) -> Result<GroupMetadata, KafkaError> {
         let metadata = self.client().group_metadata();
         let none = || KafkaError::recover("asking for group metadata", "none", None);
-        metadata.map(GroupMetadata).ok_or_else(none)
+        // The name is for error texts only, and the bench has one group.
+        metadata.map(|metadata| GroupMetadata::new("of the bench", metadata)).ok_or_else(none)
     }
 
     /// Waits for a record, at most so long, and sends it to topic `to` with its key and timestamp
