@@ -107,10 +107,19 @@ impl Context {
 
     fn trouble(&self, error: KafkaError) {
         let mut troubles = lock(&self.troubles);
-        if troubles.len() < TROUBLES_MAX && !troubles.contains(&error) {
+        let has_room = troubles.len() < TROUBLES_MAX || matches!(error, KafkaError::Auth(_));
+        if has_room && !troubles.contains(&error) {
             troubles.push(error);
         }
     }
+}
+
+/// The topic that may not be written to. librdkafka tells the application only that a transaction
+/// failed, and its log which topic it was.
+fn refused_topic<'a>(facility: &str, line: &'a str) -> Option<&'a str> {
+    let (before, why) = line.split_once("] to transaction: ")?;
+    let is_refused = facility == "ADDPARTS" && why == "Broker: Topic authorization failed";
+    is_refused.then(|| before.split('"').nth(1)).flatten()
 }
 
 impl ClientContext for Context {
@@ -118,6 +127,11 @@ impl ClientContext for Context {
         // Settings of the other kind of client are passed to both, which it warns about.
         if facility == "CONFWARN" && line.contains("will be ignored by this") {
             return;
+        }
+        if let Some(topic) = refused_topic(facility, line) {
+            let doing = format!("writing to {topic}");
+            let code = Code::TopicAuthorizationFailed;
+            self.trouble(KafkaError::from_code(doing, code, code.to_string()));
         }
         match level {
             RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{line}"),
@@ -216,5 +230,18 @@ mod tests {
             failures.add(failure(tag, Code::MessageSizeTooLarge));
         }
         assert_eq!(failures.take().len(), TOO_LARGE_MAX);
+    }
+
+    #[test]
+    fn the_log_names_the_topic_that_made_a_transaction_fail() {
+        let line = |why: &str| {
+            format!(
+                "[thrd:main]: TxnCoordinator/1: Failed to add partition \"out\" [0] to transaction: {why}"
+            )
+        };
+        let refused = line("Broker: Topic authorization failed");
+        assert_eq!(refused_topic("ADDPARTS", &refused), Some("out"));
+        // Because of another one.
+        assert_eq!(refused_topic("ADDPARTS", &line("Broker: Operation not attempted")), None);
     }
 }

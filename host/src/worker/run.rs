@@ -325,10 +325,13 @@ impl Worker {
         }
     }
 
-    /// What was refused while more was still being sent is the cause of whatever that met with;
-    /// unless it is known, the next try ends here again.
+    /// What was refused while more was still being sent is the cause of whatever that met with: a
+    /// right that is missing, or a record; unless it is known, the next try ends here again.
     fn blame(&self, failure: Failure) -> Failure {
         if let (Failure::Recover(_), Some(sink)) = (&failure, &self.sink) {
+            if let Some(refusal) = sink.refusal() {
+                return refusal.into();
+            }
             let cause = sink.refused_late();
             if let Some(
                 cause @ (Failure::TooLarge(_) | Failure::MissingTopic(_) | Failure::Stop { .. }),

@@ -193,6 +193,11 @@ impl Sink {
         self.refused()
     }
 
+    /// The missing right that made the transaction fail, if that is why it did.
+    pub fn refusal(&self) -> Option<KafkaError> {
+        self.producer.refusal()
+    }
+
     /// Adds the offsets to the transaction and commits it.
     pub fn commit(
         &self,

@@ -45,8 +45,8 @@ pub struct Options {
     pub properties: Vec<(String, String)>,
     /// The port that a proxy listens on, per broker; see [`Broker::proxied`].
     pub proxies: Vec<u16>,
-    /// SASL/PLAIN for [`Broker::secured`]: users `admin` (may all) and `nobody` (may nothing), each
-    /// with the password `<name>-secret`.
+    /// SASL/PLAIN for [`Broker::secured`]: users `admin` (may all), `nobody` (may nothing) and `least`
+    /// (may what a test allows it, see [`super::rights`]), each with the password `<name>-secret`.
     pub secured: bool,
 }
 
@@ -340,7 +340,7 @@ fn properties(options: &Options, id: usize, ports: Ports, voters: &str, folder: 
         set(
             "listener.name.secured.plain.sasl.jaas.config",
             "org.apache.kafka.common.security.plain.PlainLoginModule required \
-             user_admin=\"admin-secret\" user_nobody=\"nobody-secret\";",
+             user_admin=\"admin-secret\" user_nobody=\"nobody-secret\" user_least=\"least-secret\";",
         );
         set("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer");
         // Brokers and the straight listener are anonymous.

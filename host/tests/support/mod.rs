@@ -8,6 +8,7 @@ pub mod comparison;
 pub mod pipeline;
 pub mod process;
 pub mod proxy;
+pub mod rights;
 pub mod simulation;
 
 use std::collections::BTreeMap;

@@ -209,7 +209,17 @@ fn read_error(message: &sys::rd_kafka_message_t, code: Response) -> KafkaError {
         }
     };
     let code = Code::from(code);
-    let doing = format!("reading partition {} at offset {}", message.partition, message.offset);
+    // SAFETY: the topic and its name live as long as the message.
+    let topic = unsafe {
+        match message.rkt.is_null() {
+            true => "?".into(),
+            false => CStr::from_ptr(sys::rd_kafka_topic_name(message.rkt)).to_string_lossy(),
+        }
+    };
+    let doing = format!(
+        "reading topic {topic} partition {} at offset {}",
+        message.partition, message.offset
+    );
     KafkaError::from_code(doing, code, text.unwrap_or_else(|| code.to_string()))
 }
 
