@@ -49,8 +49,11 @@ fn events(seed: u64) -> Spec {
     Spec { seed, start_ms, rate: (PACE / 5) as u32, mix, ..Spec::default() }
 }
 
-/// Every partition of every topic: topic, partition, replicas, and how many of them are in sync.
-fn replicas(broker: &Broker) -> Option<Vec<(String, i32, usize, usize)>> {
+/// A partition: topic, number, replicas, and how many of them are in sync.
+type Partition = (String, i32, usize, usize);
+
+/// Every partition of every topic; none where no broker answers.
+fn replicas(broker: &Broker) -> Option<Vec<Partition>> {
     let client: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", broker.brokers())
         .set("log_level", "0")
@@ -73,9 +76,8 @@ fn await_in_sync(broker: &Broker) {
     let end = Instant::now() + LIVENESS;
     loop {
         let all = replicas(broker);
-        let is_in_sync = |all: &Vec<(String, i32, usize, usize)>| {
-            all.iter().all(|(_, _, replicas, in_sync)| in_sync == replicas)
-        };
+        let is_in_sync =
+            |all: &Vec<Partition>| all.iter().all(|(_, _, replicas, in_sync)| in_sync == replicas);
         if all.as_ref().is_some_and(is_in_sync) {
             return;
         }
@@ -93,10 +95,10 @@ fn await_commit(pipeline: &Pipeline, process: &mut Process) {
     let end = Instant::now() + LIVENESS;
     let mut before = None;
     loop {
-        if let Ok(now) = committed() {
-            if now > *before.get_or_insert(now) {
-                return;
-            }
+        if let Ok(now) = committed()
+            && now > *before.get_or_insert(now)
+        {
+            return;
         }
         process.assert_runs();
         assert!(Instant::now() < end, "nothing is committed: {}", process.log_tail());
