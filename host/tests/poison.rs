@@ -341,6 +341,26 @@ fn at_least_once_counts_each_record_in_every_window_whose_state_did_not_hold_it(
     assert_eq!(count(&second).as_deref(), Some(r#"{"count":3}"#));
 }
 
+/// What is on its way at a crash arrives in any order. So a window's state must not be deleted, nor
+/// an offset noted in it, before the results are written: here they cannot be.
+#[test]
+fn at_least_once_keeps_the_state_of_a_window_until_its_result_is_written() {
+    let pipeline = Pipeline::with_input("results", &broker().brokers(), |text| text);
+    let results = format!("{}-counts-partial", pipeline.name);
+    pipeline.make_topic(&results, &[("max.message.bytes", "100")]);
+    let mut feed = Feed::new(&pipeline, events(9, 4_000));
+    feed.send(4_000);
+    feed.finish();
+    let at_least_once = ["--delivery", "at-least-once"];
+    let mut process = pipeline.start("a", &at_least_once);
+    process.assert_ends(LIVENESS, 2, &[&results, "max.message.bytes"]);
+    pipeline.configure_topic(&results, &[]);
+    let mut processes = [pipeline.start("a", &at_least_once)];
+    pipeline.await_end(&mut processes, LIVENESS);
+    processes[0].terminate();
+    pipeline.differences(Promise::AtLeastOnce).assert_none();
+}
+
 /// One event for each partition, with its note and time.
 fn send_round(feed: &mut Feed, note: &str, time: i64) {
     for partition in 0..PARTITIONS {

@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use host::demo::generate::{Generator, Spec};
 use host::kafka::{self, ClientSettings, TopicSpec, ensure, partition_for_key};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
@@ -75,6 +77,17 @@ impl Pipeline {
             configs: configs.collect(),
         };
         assert!(ensure(&self.settings(), &[spec], SOON).unwrap()[0].created);
+    }
+
+    /// Gives a topic this configuration in the place of what it has.
+    pub fn configure_topic(&self, name: &str, configs: &[(&str, &str)]) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap();
+        let mut change = AlterConfig::new(ResourceSpecifier::Topic(name));
+        change.entries.extend(configs.iter().copied());
+        let changed = admin.alter_configs([&change], &AdminOptions::new());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(changed).unwrap().pop().unwrap().unwrap();
     }
 
     /// Puts a component beside the default ones.
