@@ -8,8 +8,9 @@ use super::failure::Failure;
 const FIRST: Duration = Duration::from_millis(100);
 /// No wait is longer.
 const LONGEST: Duration = Duration::from_secs(10);
-/// Being fenced this often…
-const FENCED_MAX: usize = 3;
+/// Being fenced this often… A process that only takes the id over and ends, or is about to, may need
+/// some tries for it, each of which fences: as long as it meets with an open transaction.
+const FENCED_MAX: usize = 5;
 /// …within this time means that another process has the same identity.
 const FENCED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -23,6 +24,7 @@ pub struct Backoff {
 impl Backoff {
     /// How long to wait now; an error where waiting would not help.
     pub fn failed(&mut self, failure: &Failure) -> Result<Duration, Failure> {
+        let mut failures = self.failures;
         if matches!(failure, Failure::Fenced(_)) {
             self.fenced.retain(|at| at.elapsed() < FENCED_WITHIN);
             self.fenced.push(Instant::now());
@@ -33,8 +35,10 @@ impl Backoff {
                     FENCED_WITHIN.as_secs()
                 )));
             }
+            // Commits between them do not make these waits short again: the other one needs them.
+            failures = failures.max(self.fenced.len() as u32 - 1);
         }
-        let delay = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
+        let delay = FIRST.saturating_mul(1 << failures.min(10)).min(LONGEST);
         // A record that does not fit is known from now on, so there is nothing to wait for.
         if !matches!(failure, Failure::TooLarge(_)) {
             self.failures += 1;
@@ -75,9 +79,11 @@ mod tests {
     fn fenced_again_and_again_names_the_other_process() {
         let mut backoff = Backoff::default();
         let failure = Failure::Fenced("fenced".into());
-        assert!(backoff.failed(&failure).is_ok());
-        assert!(backoff.failed(&failure).is_ok());
-        let stop = backoff.failed(&failure).expect_err("the third time");
+        for wait in [100, 200, 400, 800] {
+            assert_eq!(backoff.failed(&failure).expect("recoverable").as_millis(), wait);
+            backoff.succeeded();
+        }
+        let stop = backoff.failed(&failure).expect_err("the fifth time");
         assert!(stop.to_string().contains("--instance"), "{stop}");
     }
 }
