@@ -33,11 +33,56 @@ impl Format {
     }
 }
 
+/// By eight bytes at once: nearly every value of such a field is another one, and byte by byte this
+/// would be the most of what the rule takes.
 fn is_uuid(text: &[u8]) -> bool {
-    const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+    const HYPHEN: u64 = repeat(b'-');
+    // Where each word begins, and which of its bytes must be hyphens.
+    const WORDS: [(usize, u64); 5] =
+        [(0, 0), (8, 0x0000_ff00_0000_00ff), (16, 0xff00_0000_00ff_0000), (24, 0), (28, 0)];
     text.len() == 36
-        && text.iter().enumerate().all(|(place, byte)| match HYPHENS.contains(&place) {
-            true => *byte == b'-',
-            false => byte.is_ascii_hexdigit(),
+        && WORDS.iter().all(|&(start, hyphens)| {
+            let word = text[start..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+            let digits = (word & !hyphens) | (repeat(b'0') & hyphens);
+            (word ^ HYPHEN) & hyphens == 0 && are_hexadecimal(digits)
         })
+}
+
+const fn repeat(byte: u8) -> u64 {
+    u64::from_le_bytes([byte; 8])
+}
+
+/// Whether all eight bytes are hexadecimal digits.
+fn are_hexadecimal(word: u64) -> bool {
+    const HIGH: u64 = repeat(0x80);
+    // In each byte below 0x80 the sums set the high bit from `first` on, and from behind `last` on;
+    // none carries into the next.
+    let within = |word: u64, first: u8, last: u8| {
+        (word + repeat(0x80 - first)) & !(word + repeat(0x7f - last)) & HIGH
+    };
+    word & HIGH == 0 && within(word, b'0', b'9') | within(word | repeat(b' '), b'a', b'f') == HIGH
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each byte at each place against the definition, byte by byte.
+    #[test]
+    fn a_uuid_has_hexadecimal_digits_and_hyphens_in_their_places() {
+        let good = *b"424CDD21-063a-43a7-b91b-7ca1a833afaE";
+        assert!(is_uuid(&good));
+        for place in 0..good.len() {
+            for byte in 0..=u8::MAX {
+                let mut text = good;
+                text[place] = byte;
+                let expected = match [8, 13, 18, 23].contains(&place) {
+                    true => byte == b'-',
+                    false => byte.is_ascii_hexdigit(),
+                };
+                assert_eq!(is_uuid(&text), expected, "{byte:#x} at {place}");
+            }
+        }
+        assert!(!is_uuid(&good[1..]) && !is_uuid(&[&good[..], b"0"].concat()));
+    }
 }
