@@ -291,3 +291,25 @@ fn a_wrong_answer_changes_nothing() {
     assert!(batch.apply(None, &[change, change]).is_err());
     assert_eq!(batch.write(0, &mut Vec::new()), Written::Original);
 }
+
+#[test]
+fn fields_are_told_apart_by_every_byte_of_their_names() {
+    // Of lengths around those of the words that names are compared by, each byte another one once.
+    for length in [1, 2, 7, 8, 9, 15, 16, 17, 18, 24, 40] {
+        let name: String = ('a'..='z').cycle().take(length).collect();
+        let mut builder = Layout::builder();
+        let field = builder.column(&field(&format!("/{name}"))).expect("a pointer");
+        let layout = builder.build();
+        let mut text = String::from("{");
+        for place in 0..length {
+            let mut other = name.clone();
+            other.replace_range(place..=place, "_");
+            text.push_str(&format!("\"{other}\":0,"));
+        }
+        text.push_str(&format!("\"{name}\":1}}"));
+        let inputs = [input(&text)];
+        let mut batch = Batch::decode(&layout, &inputs);
+        batch.prepare(&[field]);
+        assert_eq!(batch.column(field).value(0), Value::Integer(1), "{name}");
+    }
+}

@@ -55,12 +55,28 @@ struct Names {
     starts: Vec<u16>,
 }
 
+/// A name in words: comparing its bytes would call out of the scan for each member.
 #[derive(Clone, Debug)]
 struct Name {
     /// The first eight bytes, zeros behind a shorter name.
     head: u64,
-    tail: Box<[u8]>,
+    /// The last eight bytes, zeros for a shorter name.
+    tail: u64,
+    /// What neither holds, of a name longer than 16 bytes.
+    middle: Box<[u8]>,
     node: NodeId,
+}
+
+/// The last eight bytes of a name, 0 for a shorter one.
+#[inline]
+fn tail(name: &[u8]) -> u64 {
+    name.last_chunk::<8>().map_or(0, |chunk| u64::from_le_bytes(*chunk))
+}
+
+/// What lies between the first and the last eight bytes of a name.
+#[inline]
+fn middle(name: &[u8]) -> &[u8] {
+    name.get(8..name.len().saturating_sub(8)).unwrap_or_default()
 }
 
 impl Names {
@@ -72,7 +88,8 @@ impl Names {
             .collect();
         let names = children.iter().map(|&(name, node)| Name {
             head: scan::head(name),
-            tail: name.get(8..).unwrap_or_default().into(),
+            tail: tail(name),
+            middle: middle(name).into(),
             node,
         });
         Self { names: names.collect(), starts }
@@ -84,10 +101,12 @@ impl Names {
         if bounds[0] == bounds[1] {
             return None;
         }
-        let head = head();
-        let same = self.names[bounds[0] as usize..bounds[1] as usize]
-            .iter()
-            .find(|child| child.head == head && *child.tail == *name.get(8..).unwrap_or_default());
+        let (head, tail) = (head(), tail(name));
+        let same = self.names[bounds[0] as usize..bounds[1] as usize].iter().find(|child| {
+            child.head == head
+                && child.tail == tail
+                && (name.len() <= 16 || *child.middle == *middle(name))
+        });
         same.map(|child| child.node)
     }
 }
