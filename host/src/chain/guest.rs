@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::event::{Column, Form, Plan, Verdict};
+use crate::event::{Column, Form, Plan, Source, Verdict};
 
 /// Why a call gave no answer. The guest that reports it has already put a fresh instance in the
 /// place of the one that failed, or will do so at the next call.
@@ -113,4 +113,16 @@ pub enum Guest {
     Rule(Box<dyn Rule>),
     /// World `transform`.
     Transform(Box<dyn Transform>),
+}
+
+impl Guest {
+    /// Whether it looks at the headers of records: a transform gets them all.
+    pub(super) fn reads_headers(&self) -> bool {
+        match self {
+            Guest::Rule(rule) => {
+                rule.plan().reads.iter().any(|read| matches!(read.source, Source::Header(_)))
+            }
+            Guest::Transform(_) => true,
+        }
+    }
 }

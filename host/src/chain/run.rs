@@ -22,6 +22,7 @@ pub struct Chain {
     /// Reads group keys, where the chain does not end with a rule.
     tail: Option<(Layout, Groups)>,
     limits: Limits,
+    reads_headers: bool,
 }
 
 /// What a batch goes through in one piece.
@@ -46,6 +47,7 @@ impl Chain {
     ) -> Result<Self, Vec<ChainError>> {
         let names: Vec<String> = stages.iter().map(|stage| stage.name.clone()).collect();
         let mut errors = name_errors(&names);
+        let reads_headers = stages.iter().any(|stage| stage.guest.reads_headers());
         let plans = plans(stages);
         let (mut steps, count) = (Vec::with_capacity(plans.len()), plans.len());
         let (mut apart_head, mut apart_tail) = (true, true);
@@ -83,7 +85,17 @@ impl Chain {
             let groups = Groups::new(&observers, &mut layout, &mut errors);
             (layout.build(), groups)
         });
-        if errors.is_empty() { Ok(Self { names, steps, head, tail, limits }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self { names, steps, head, tail, limits, reads_headers })
+        } else {
+            Err(errors)
+        }
+    }
+
+    /// Whether a stage looks at headers. Where none does, records may be given without theirs,
+    /// which saves finding them.
+    pub fn reads_headers(&self) -> bool {
+        self.reads_headers
     }
 
     /// Takes records through all stages. `now` is the time of processing in milliseconds since the

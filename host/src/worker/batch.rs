@@ -77,13 +77,13 @@ impl Worker {
     /// client's position.
     fn advance(&mut self, messages: &Messages) {
         let mut last: Option<(i32, i64)> = None;
-        for message in messages.iter() {
+        for place in messages.places() {
             match last {
-                Some((partition, _)) if partition == message.partition => {}
+                Some((partition, _)) if partition == place.0 => {}
                 Some((partition, offset)) => self.processed(partition, offset),
                 None => {}
             }
-            last = Some((message.partition, message.offset));
+            last = Some(place);
         }
         if let Some((partition, offset)) = last {
             self.processed(partition, offset);
@@ -119,6 +119,11 @@ impl Worker {
     /// Runs messages as one batch; as two where their outputs together are too large.
     fn run_batch(&mut self, messages: &[Message<'_>]) -> Result<(), Failure> {
         let mut headers: Vec<Header<'_>> = Vec::new();
+        if !self.chain.reads_headers() {
+            let records: Vec<Record<'_>> =
+                messages.iter().map(|message| record(message, &[])).collect();
+            return self.run_records(messages, &records, wall_millis());
+        }
         let ranges: Vec<Range<usize>> = messages
             .iter()
             .map(|message| {
@@ -133,14 +138,7 @@ impl Worker {
         let records: Vec<Record<'_>> = messages
             .iter()
             .zip(ranges)
-            .map(|(message, range)| Record {
-                key: message.key,
-                value: message.value,
-                headers: &headers[range],
-                timestamp: message.timestamp,
-                partition: message.partition,
-                offset: message.offset,
-            })
+            .map(|(message, range)| record(message, &headers[range]))
             .collect();
         self.run_records(messages, &records, wall_millis())
     }
@@ -187,11 +185,8 @@ impl Worker {
             let own: Vec<(&str, Option<&[u8]>)>;
             let headers = match output.payload {
                 Payload::Original | Payload::Edited(_) => {
-                    if view.headers.is_empty() {
-                        HeadersArg::None
-                    } else {
-                        HeadersArg::Copy(message.headers())
-                    }
+                    let headers = message.headers();
+                    if headers.is_empty() { HeadersArg::None } else { HeadersArg::Copy(headers) }
                 }
                 Payload::Emitted(_) => {
                     own = view.headers.iter().map(|header| (header.name, header.value)).collect();
@@ -285,5 +280,17 @@ impl Worker {
         self.alone(message, || sink.late(message, why))?;
         self.tally.late += 1;
         Ok(())
+    }
+}
+
+/// A message as the chain takes it in.
+fn record<'a>(message: &Message<'a>, headers: &'a [Header<'a>]) -> Record<'a> {
+    Record {
+        key: message.key,
+        value: message.value,
+        headers,
+        timestamp: message.timestamp,
+        partition: message.partition,
+        offset: message.offset,
     }
 }

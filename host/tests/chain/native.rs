@@ -45,6 +45,13 @@ pub fn rule(
     Guest::Rule(Box::new(NativeRule { plan, evaluate: Box::new(evaluate) }))
 }
 
+/// A rule that reads this and does nothing about it.
+pub fn reader(source: Source) -> Guest {
+    let plan = Plan { reads: vec![Read { source, form: Form::Values }], writes: Vec::new() };
+    let evaluate = |_: RuleBatch<'_>| Ok(Verdict { fates: None, changes: Vec::new() });
+    Guest::Rule(Box::new(NativeRule { plan, evaluate: Box::new(evaluate) }))
+}
+
 /// A rule that judges each distinct value of a field.
 pub fn judge(field: &str, fate: impl Fn(Value<'_>) -> Fate + Send + 'static) -> Guest {
     rule(&[field], &[], move |batch| {

@@ -2,6 +2,7 @@
 
 use host::chain::guest::{Emitted, Outcome};
 use host::chain::{Chain, Header, Limits, Payload, Record, Stop};
+use host::event::Source;
 
 use crate::native::*;
 
@@ -234,4 +235,12 @@ fn a_batch_that_grows_too_large_is_no_result() {
     let message =
         "wrong answer: 9 records emitted in place of one, more than outputs-per-record = 8";
     check(&mut chain, &["x"], &[], &[(0, "s0", "wrong-answer", message)]);
+}
+
+#[test]
+fn whether_headers_are_looked_at_is_known() {
+    assert!(!chain(vec![drop_text("/a", "x"), set_text("/b", "c")]).reads_headers());
+    assert!(chain(vec![set_text("/b", "c"), split()]).reads_headers());
+    assert!(!chain(vec![reader(Source::Key)]).reads_headers());
+    assert!(chain(vec![reader(Source::Header("h".into()))]).reads_headers());
 }
