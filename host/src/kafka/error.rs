@@ -189,6 +189,11 @@ impl KafkaError {
         }
     }
 
+    /// Whether there was no answer in time.
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, KafkaError::Recover(Failure { code: Some(Code::OperationTimedOut), .. }))
+    }
+
     /// Whether the same call may be made again.
     pub fn is_retry(&self) -> bool {
         matches!(self, KafkaError::Retry(_))

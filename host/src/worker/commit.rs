@@ -43,7 +43,7 @@ impl Worker {
         Ok(())
     }
 
-    fn touched(&self) -> impl Iterator<Item = (i32, i64)> {
+    pub(super) fn touched(&self) -> impl Iterator<Item = (i32, i64)> {
         let touched = self.held.iter().filter(|(_, held)| held.is_touched);
         touched.map(|(partition, held)| (*partition, held.next_offset))
     }

@@ -83,6 +83,8 @@ pub struct Worker {
     pub(super) uncommitted_since: Option<Instant>,
     /// Whether a transaction was given up, and nothing has been committed since.
     pub(super) has_dropped: bool,
+    /// Whether places were chosen that are to be committed first; see `commit_places`.
+    pub(super) has_new_places: bool,
     pub(super) poison: Poison,
     pub(super) tally: Tally,
     idle_checked: Instant,
@@ -121,6 +123,7 @@ impl Worker {
             windows,
             uncommitted_since: None,
             has_dropped: false,
+            has_new_places: false,
             poison: Poison::default(),
             idle_checked: Instant::now(),
             published: Instant::now(),
@@ -163,6 +166,9 @@ impl Worker {
             }
             if self.stop.is_raised() {
                 return self.commit();
+            }
+            if self.has_new_places && !self.commit_places()? {
+                continue;
             }
             self.look_again_for_topics()?;
             self.step("fetching");
@@ -351,6 +357,7 @@ impl Worker {
             self.status.counters.aborts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         self.sink = None;
+        self.has_new_places = false;
         self.tally.clear();
         for windows in &mut self.windows {
             windows.clear();

@@ -16,6 +16,11 @@ const QUESTION: Duration = Duration::from_secs(10);
 /// broker needs to give up those of a dead worker.
 const RESTORE: Duration = Duration::from_secs(25);
 
+/// How long the group may take to note where to begin, before it is asked what it wants.
+const PLACES: Duration = Duration::from_millis(500);
+/// The pause between two tries of that.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// Where to begin with a partition, and the state that belongs there.
 struct Found {
     partition: i32,
@@ -76,15 +81,39 @@ impl Worker {
             self.held.insert(partition, held);
         }
         self.status.ready.store(true, std::sync::atomic::Ordering::Relaxed);
-        if !must_commit {
-            return Ok(());
-        }
-        self.begin()?;
         match self.job.delivery {
-            Delivery::ExactlyOnce => Ok(()),
-            // A place that was chosen must be known before anything is written that belongs to it:
-            // after a crash nobody could say where the group had begun.
-            Delivery::AtLeastOnce => self.commit(),
+            _ if !must_commit => Ok(()),
+            Delivery::ExactlyOnce => self.begin(),
+            Delivery::AtLeastOnce => {
+                self.has_new_places = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Commits places that were chosen, for at-least-once: before anything is written that belongs
+    /// to them, or after a crash nobody could say where the group had begun. False while the group
+    /// does not take it: it is still coming together, and waits for this worker to answer it.
+    pub(super) fn commit_places(&mut self) -> Result<bool, Failure> {
+        self.step("committing where to begin");
+        let places: Vec<_> = self.touched().collect();
+        let consumer = self.consumer.as_ref().expect("answer_rebalances makes it");
+        let committed = match places.is_empty() {
+            true => Ok(()),
+            false => consumer.commit_sync(&places, PLACES),
+        };
+        match committed {
+            Ok(()) => {
+                self.has_new_places = false;
+                self.begin()?;
+                Ok(true)
+            }
+            Err(error) if error.is_retry() || error.is_timeout() => {
+                tracing::debug!(worker = self.number, %error, "not begun");
+                self.stop.sleep(PAUSE);
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 
