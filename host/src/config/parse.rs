@@ -35,11 +35,17 @@ pub type PropertyCheck<'a> = &'a dyn Fn(&str, &str) -> Option<String>;
 #[derive(Debug)]
 pub struct Draft {
     config: Config,
+    text: Arc<str>,
     /// What is wrong so far.
     pub problems: Problems,
 }
 
 impl Draft {
+    /// The file's text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The stages, as far as they could be read: each names a plugin.
     pub fn stages(&self) -> &[Stage] {
         &self.config.stages
@@ -95,7 +101,8 @@ pub fn read(
 /// Parses a file's text; `file` is its name in messages. `check` judges the
 /// properties of librdkafka.
 pub fn parse(file: &str, text: &str, overrides: &Overrides, check: PropertyCheck<'_>) -> Draft {
-    let document = Document::new(file, Arc::from(text));
+    let shared: Arc<str> = Arc::from(text);
+    let document = Document::new(file, Arc::clone(&shared));
     let source = document.text().to_owned();
     let (root, errors) = DeTable::parse_recoverable(&source);
     for error in &errors {
@@ -104,7 +111,7 @@ pub fn parse(file: &str, text: &str, overrides: &Overrides, check: PropertyCheck
     }
     // A text that is no TOML is read for its stages' names only; what else would be found wrong
     // may follow from the same slip.
-    let checked = Document::new(file, Arc::from(text));
+    let checked = Document::new(file, Arc::clone(&shared));
     let config = read_root(
         if errors.is_empty() { &document } else { &checked },
         file,
@@ -112,7 +119,7 @@ pub fn parse(file: &str, text: &str, overrides: &Overrides, check: PropertyCheck
         overrides,
         check,
     );
-    Draft { config, problems: document.into_problems() }
+    Draft { config, text: shared, problems: document.into_problems() }
 }
 
 fn read_root<'a>(

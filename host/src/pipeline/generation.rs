@@ -2,19 +2,23 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
+use super::content::{Content, load_limits, short};
 use crate::chain::{self, Chain, ChainError, Observer, Stage, TimeSource, TimeUnit};
 use crate::config::{self, Config, Draft, Problems};
-use crate::plugin::{self, ConfigureError, Engine, LoadLimits, Plugin};
+use crate::plugin::{self, ConfigureError, ContentHash, Engine, LoadError, LoadLimits, Plugin};
 
 /// Makes generations out of a plugins folder.
 pub struct Loader {
     engine: Engine,
     folder: PathBuf,
+    /// The plugins of generations that are still there: what has not changed is not compiled again.
+    known: Mutex<HashMap<ContentHash, Weak<Plugin>>>,
 }
 
 /// A configuration whose plugins are loaded, accept their settings and fit together. Every worker
@@ -25,6 +29,17 @@ pub struct Generation {
     /// The plugin of each stage.
     plugins: Vec<Arc<Plugin>>,
     hash: String,
+    content: String,
+    times: Times,
+}
+
+/// How long the steps of making a generation took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Compiling what was not compiled yet, or finding it in the cache.
+    pub compile: Duration,
+    /// Starting each plugin with its settings, and putting them together.
+    pub configure: Duration,
 }
 
 impl Loader {
@@ -32,23 +47,38 @@ impl Loader {
     pub fn new(folder: &Path, state_dir: Option<&Path>) -> anyhow::Result<Self> {
         let cache = state_dir.map(|dir| dir.join("compiled"));
         let engine = Engine::new(cache.as_deref()).context("starting the plugin engine")?;
-        Ok(Self { engine, folder: folder.to_owned() })
+        Ok(Self { engine, folder: folder.to_owned(), known: Mutex::default() })
+    }
+
+    /// Reads the files of the draft's plugins.
+    pub fn read(&self, draft: Draft) -> Content {
+        Content::read(&self.folder, draft)
+    }
+
+    /// [`Loader::read`] and [`Loader::build`].
+    pub fn load(&self, draft: Draft) -> Result<Generation, Problems> {
+        self.build(self.read(draft))
     }
 
     /// Loads every stage's plugin and lets it see its settings. What is wrong comes on top of the
     /// problems that the draft has already, so that all are told at once.
-    pub fn load(&self, mut draft: Draft) -> Result<Generation, Problems> {
-        let limits = LoadLimits { file_bytes: draft.limits().wasm_file };
+    pub fn build(&self, content: Content) -> Result<Generation, Problems> {
+        let started = Instant::now();
+        let content_hash = content.hash().to_owned();
+        let Content { mut draft, plugins: files, .. } = content;
+        let limits = load_limits(&draft);
+        let mut compile = Duration::ZERO;
         let mut loaded: HashMap<String, Result<Arc<Plugin>, String>> = HashMap::new();
+        for (name, file) in files {
+            let started = Instant::now();
+            let plugin = self.plugin(&name, file, limits).map_err(|error| error.to_string());
+            compile += started.elapsed();
+            loaded.insert(name, plugin);
+        }
         let mut plugins = Vec::new();
         let mut stages = Vec::new();
         for (number, stage) in draft.stages().to_vec().into_iter().enumerate() {
-            let plugin = loaded.entry(stage.plugin.clone()).or_insert_with(|| {
-                let path = self.folder.join(format!("{}.wasm", stage.plugin));
-                let plugin = self.engine.load(&path, limits);
-                plugin.map(Arc::new).map_err(|error| error.to_string())
-            });
-            match plugin {
+            match &loaded[&stage.plugin] {
                 Err(message) => {
                     let help = "put the component there, or name another plugin; `host run` lays \
                                 the default ones down"
@@ -73,7 +103,31 @@ impl Loader {
         self.check_chain(&mut draft, stages);
         let config = draft.finish()?;
         let hash = hash(&config, &plugins);
-        Ok(Generation { config, plugins, hash })
+        let times = Times { compile, configure: started.elapsed().saturating_sub(compile) };
+        Ok(Generation { config, plugins, hash, content: content_hash, times })
+    }
+
+    /// The plugin of a file, compiled unless a generation that is still there has it.
+    fn plugin(
+        &self,
+        name: &str,
+        file: Result<Vec<u8>, LoadError>,
+        limits: LoadLimits,
+    ) -> Result<Arc<Plugin>, LoadError> {
+        let bytes = file?;
+        let hash = ContentHash::of(&bytes);
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes.len() as u64 <= limits.file_bytes
+            && let Some(plugin) = known().get(&hash).and_then(Weak::upgrade)
+        {
+            return Ok(plugin);
+        }
+        let path = self.folder.join(format!("{name}.wasm")).display().to_string();
+        let plugin = Arc::new(self.engine.load_bytes(&path, &bytes, limits)?);
+        let mut known = known();
+        known.retain(|_, plugin| plugin.strong_count() > 0);
+        known.insert(hash, Arc::downgrade(&plugin));
+        Ok(plugin)
     }
 
     /// What only shows when the stages stand together: names, plans, pointers.
@@ -95,9 +149,19 @@ impl Loader {
 }
 
 impl Generation {
-    /// What names the rules across processes: settings and plugins, by content.
+    /// What names the rules across processes: stages, settings, limits and plugins, by content.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// What names the files that it was made of: see [`Content::hash`].
+    pub fn content(&self) -> &str {
+        &self.content
+    }
+
+    /// How long it took to make it.
+    pub fn times(&self) -> Times {
+        self.times
     }
 
     /// Each stage with its plugin, in order.
@@ -197,6 +261,6 @@ fn hash(config: &Config, plugins: &[Arc<Plugin>]) -> String {
         }
         hash.update(format!("{:?} {}", stage.limits, plugin.hash()));
     }
-    let digest = hash.finalize();
-    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
+    hash.update(format!("{:?}", limits(config)));
+    short(&hash.finalize())
 }

@@ -1,12 +1,14 @@
 //! Puts a pipeline together: a checked configuration, its plugins and its topics become running
 //! workers. Decides nothing about records.
 
+mod content;
 mod generation;
 mod instance;
 mod job;
 mod topics;
 
-pub use generation::{Generation, Loader};
+pub use content::Content;
+pub use generation::{Generation, Loader, Times};
 pub use instance::Instance;
 pub use job::{Setup, job, spec};
 pub use topics::topic_names;

@@ -195,10 +195,7 @@ impl Engine {
     /// Loads a plugin from a file, which is read once and whole. Compiling takes from
     /// milliseconds (Rust) to seconds (languages with a runtime), on all cores.
     pub fn load(&self, path: &Path, limits: LoadLimits) -> Result<Plugin, LoadError> {
-        let plugin = || path.display().to_string();
-        let bytes =
-            read(path, limits).map_err(|problem| LoadError { plugin: plugin(), problem })?;
-        self.load_bytes(&plugin(), &bytes, limits)
+        self.load_bytes(&path.display().to_string(), &read(path, limits)?, limits)
     }
 
     /// The same with a file that has been read; `name` is for the error.
@@ -251,13 +248,17 @@ impl Engine {
     }
 }
 
-fn read(path: &Path, limits: LoadLimits) -> Result<Vec<u8>, Problem> {
-    let file = File::open(path).map_err(Problem::Read)?;
+/// Reads a plugin's file once and whole, for [`Engine::load_bytes`], which says so if it is too
+/// large.
+pub fn read(path: &Path, limits: LoadLimits) -> Result<Vec<u8>, LoadError> {
+    let plugin = path.display().to_string();
     let mut bytes = Vec::new();
     // One more than the limit shows that there is more; the file may also grow while it is read.
     let most = limits.file_bytes.saturating_add(1);
-    file.take(most).read_to_end(&mut bytes).map_err(Problem::Read)?;
-    Ok(bytes)
+    match File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(LoadError { plugin, problem: Problem::Read(error) }),
+    }
 }
 
 /// Tells a component from what it is often taken for, and a whole one from the beginning of one:

@@ -32,4 +32,4 @@ mod wit;
 pub use engine::{Engine, EngineError};
 pub use guest::ConfigureError;
 pub use limits::{Limits, LoadLimits, WASM_STACK_BYTES};
-pub use load::{ContentHash, Import, LoadError, Plugin, Problem, World};
+pub use load::{ContentHash, Import, LoadError, Plugin, Problem, World, read};
