@@ -11,5 +11,6 @@ pub mod event;
 pub mod kafka;
 pub mod pipeline;
 pub mod plugin;
+pub mod reload;
 pub mod window;
 pub mod worker;

@@ -9,12 +9,15 @@ use std::path::Path;
 
 /// A room and what it may import from this crate.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("admin", &["worker"]),
+    ("admin", &["reload", "worker"]),
     ("bench", &["admin", "chain", "config", "demo", "kafka", "pipeline", "plugin", "worker"]),
     ("chain", &["event"]),
     (
         "cli",
-        &["admin", "bench", "config", "demo", "kafka", "pipeline", "plugin", "window", "worker"],
+        &[
+            "admin", "bench", "config", "demo", "kafka", "pipeline", "plugin", "reload", "window",
+            "worker",
+        ],
     ),
     ("config", &[]),
     ("demo", &["kafka", "window", "worker"]),
@@ -22,6 +25,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("kafka", &[]),
     ("pipeline", &["chain", "config", "kafka", "plugin", "window", "worker"]),
     ("plugin", &["chain", "event"]),
+    ("reload", &["chain", "config", "pipeline", "worker"]),
     ("window", &["event"]),
     ("worker", &["chain", "kafka", "window"]),
 ];
@@ -32,6 +36,7 @@ const CRATE_IN: &[(&str, &[&str])] = &[
     ("rdkafka", &["kafka", "demo", "bench"]),
     ("serde_json", &["config", "event", "window", "demo", "admin", "cli", "bench", "plugin"]),
     ("axum", &["admin"]),
+    ("notify", &["reload"]),
     // The kinds of keys are a flag as they stand.
     ("clap", &["cli", "demo"]),
 ];

@@ -123,7 +123,8 @@ impl Collector for Scrape {
         }
         let generations = snapshots.iter().map(|snapshot| snapshot.generation);
         let help = "The generation of the rules that a worker runs";
-        gauges(&mut encoder, "generation", help, numbered(generations))
+        gauges(&mut encoder, "generation", help, numbered(generations))?;
+        encode_reloads(pipeline, &mut encoder)
     }
 }
 
@@ -142,9 +143,28 @@ fn encode_info(pipeline: &Pipeline, encoder: &mut DescriptorEncoder<'_>) -> fmt:
         ("instance", pipeline.instance.clone()),
         ("delivery", pipeline.delivery.to_owned()),
         ("broker", if pipeline.demo { "demo" } else { "kafka" }.to_owned()),
+        ("rules", pipeline.reload.status().hash),
     ];
     let help = "What runs here";
     gauges(encoder, "info", help, std::iter::once((labels, 1u64)))
+}
+
+fn encode_reloads(pipeline: &Pipeline, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let rules = pipeline.reload.status();
+    let counts = rules.counts;
+    let outcomes = [
+        ("offered", counts.offered),
+        ("unchanged", counts.unchanged),
+        ("refused", counts.refused),
+        ("rolled-back", counts.rolled_back),
+    ];
+    let outcomes = outcomes.map(|(outcome, count)| ([("outcome", outcome.to_owned())], count));
+    let help = "Changes of the plugins folder, by what became of them";
+    counters(encoder, "reloads", help, outcomes.into_iter())?;
+    let stages = rules.stages.into_iter().map(|stage| {
+        ([("stage", stage.name), ("plugin", stage.plugin), ("hash", stage.hash)], 1u64)
+    });
+    gauges(encoder, "stage_info", "The plugin of each stage of the newest generation", stages)
 }
 
 fn encode_durations<'a>(

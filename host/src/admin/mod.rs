@@ -8,23 +8,27 @@
 //! | `/healthz` | 200 while the process lives |
 //! | `/readyz` | 200 when every worker takes part in the group and moves, else 503 and why; with the word `demo` on the embedded broker |
 //! | `/metrics` | all of [`metrics`](self) in the OpenMetrics text format, which Prometheus reads |
+//! | `/api/v1/status` | what runs, as JSON |
+//! | `POST /api/v1/reload` | takes the plugins folder as it is now: 200 if it runs, 422 if something is wrong with it, 409 if it cannot be taken now; the body says why |
 
 mod listener;
 mod metrics;
 mod ready;
+mod status;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use tokio::sync::oneshot;
 
+use crate::reload::{Handle, Kind};
 use crate::worker::status::WorkerStatus;
 
 /// Where the server listens if nobody says otherwise.
@@ -47,6 +51,8 @@ pub struct Pipeline {
     pub delivery: &'static str,
     /// Its workers, by number.
     pub workers: Vec<Arc<WorkerStatus>>,
+    /// The rules, and whom to ask for others.
+    pub reload: Handle,
 }
 
 /// Why there is no server.
@@ -164,10 +170,12 @@ impl Drop for Server {
 
 fn router(pipeline: Arc<Pipeline>) -> Router {
     Router::new()
-        .route("/", get("/healthz\n/readyz\n/metrics\n"))
+        .route("/", get("/healthz\n/readyz\n/metrics\n/api/v1/status\nPOST /api/v1/reload\n"))
         .route("/healthz", get("ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
+        .route("/api/v1/status", get(status_json))
+        .route("/api/v1/reload", post(reload))
         .with_state(pipeline)
 }
 
@@ -181,6 +189,22 @@ async fn readyz(State(pipeline): State<Arc<Pipeline>>) -> impl IntoResponse {
 async fn metrics_text(State(pipeline): State<Arc<Pipeline>>) -> impl IntoResponse {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], metrics::render(&pipeline))
+}
+
+async fn status_json(State(pipeline): State<Arc<Pipeline>>) -> impl IntoResponse {
+    Json(status::of(&pipeline))
+}
+
+async fn reload(State(pipeline): State<Arc<Pipeline>>) -> impl IntoResponse {
+    let Some(outcome) = pipeline.reload.reload().await else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "the pipeline is about to end\n").into_response();
+    };
+    let code = match outcome.outcome {
+        Kind::Offered | Kind::Unchanged => StatusCode::OK,
+        Kind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        Kind::Refused | Kind::RolledBack => StatusCode::CONFLICT,
+    };
+    (code, Json(outcome)).into_response()
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::reload::{self, Counts, Outcome, StageInfo};
 use crate::worker::status::{PartitionStatus, Snapshot, StageStatus};
 
 fn any_port() -> SocketAddr {
@@ -14,12 +15,28 @@ fn any_port() -> SocketAddr {
 }
 
 fn pipeline(workers: usize, demo: bool) -> Arc<Pipeline> {
+    pipeline_with(workers, demo, Handle::detached(rules()).0)
+}
+
+fn rules() -> reload::Status {
+    let stage = StageInfo { name: "f".into(), plugin: "filter".into(), hash: "012345".into() };
+    reload::Status {
+        generation: 7,
+        hash: "abcdef".to_owned(),
+        stages: vec![stage],
+        counts: Counts { offered: 6, refused: 2, ..Counts::default() },
+        ..reload::Status::default()
+    }
+}
+
+fn pipeline_with(workers: usize, demo: bool, reload: Handle) -> Arc<Pipeline> {
     Arc::new(Pipeline {
         name: "logins".to_owned(),
         instance: "host-0".to_owned(),
         demo,
         delivery: "exactly-once",
         workers: (0..workers).map(|_| Arc::default()).collect(),
+        reload,
     })
 }
 
@@ -30,9 +47,13 @@ fn serve(pipeline: &Arc<Pipeline>) -> Server {
 
 /// The status, the head and the body of an answer.
 fn fetch(server: &Server, path: &str) -> (u16, String, String) {
+    ask(server, "GET", path)
+}
+
+fn ask(server: &Server, method: &str, path: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(server.address()).expect("connecting");
     stream.set_read_timeout(Some(Duration::from_secs(10))).expect("a timeout");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\r\n")
+    write!(stream, "{method} {path} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\r\n")
         .expect("asking");
     let mut text = String::new();
     stream.read_to_string(&mut text).expect("an answer");
@@ -107,7 +128,9 @@ fn metrics_add_up_what_the_workers_published() {
     assert!(head.contains("application/openmetrics-text; version=1.0.0"), "{head}");
     for line in [
         "pipeline_build_info{version=\"0.1.0\"} 1",
-        "pipeline_info{name=\"logins\",instance=\"host-0\",delivery=\"exactly-once\",broker=\"kafka\"} 1",
+        "pipeline_info{name=\"logins\",instance=\"host-0\",delivery=\"exactly-once\",broker=\"kafka\",rules=\"abcdef\"} 1",
+        "pipeline_reloads_total{outcome=\"refused\"} 2",
+        "pipeline_stage_info{stage=\"f\",plugin=\"filter\",hash=\"012345\"} 1",
         "# TYPE pipeline_records_in counter",
         "pipeline_records_in_total 11",
         "pipeline_dead_letters_total{reason=\"invalid-json\"} 6",
@@ -160,4 +183,58 @@ fn clients_that_stay_do_not_hold_up_the_end() {
     drop(server);
     assert!(begun.elapsed() < Duration::from_secs(5), "took {:?}", begun.elapsed());
     drop(idle);
+}
+
+#[test]
+fn the_status_says_what_runs() {
+    let pipeline = pipeline(1, false);
+    pipeline.workers[0].publish(snapshot(3, 0));
+    let (status, _, body) = fetch(&serve(&pipeline), "/api/v1/status");
+    assert_eq!(status, 200);
+    let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    let expected = serde_json::json!({
+        "name": "logins", "instance": "host-0", "delivery": "exactly-once",
+        "generation": 7, "hash": "abcdef", "on_probation": false,
+        "stages": [{ "name": "f", "plugin": "filter", "hash": "012345" }],
+        "last_reload": null,
+        "workers": [{ "ready": false, "generation": 7, "lag": { "3": 10 } }],
+        "lag": 10,
+    });
+    assert_eq!(body, expected);
+}
+
+#[test]
+fn a_reload_is_answered_with_what_became_of_it() {
+    let (handle, requests) = Handle::detached(rules());
+    let server = serve(&pipeline_with(1, false, handle));
+    let outcome = |outcome| Outcome {
+        at: 1,
+        outcome,
+        generation: 7,
+        hash: "abcdef".to_owned(),
+        message: "why".to_owned(),
+        taken: true,
+    };
+    let kinds = [
+        (Kind::Offered, 200, "offered"),
+        (Kind::Unchanged, 200, "unchanged"),
+        (Kind::Invalid, 422, "invalid"),
+        (Kind::Refused, 409, "refused"),
+        (Kind::RolledBack, 409, "rolled-back"),
+    ];
+    let answers: Vec<_> = kinds.iter().map(|(kind, _, _)| outcome(*kind)).collect();
+    let answering = std::thread::spawn(move || {
+        answers.into_iter().for_each(|outcome| requests.answer(outcome));
+    });
+    for (_, code, name) in kinds {
+        let (status, _, body) = ask(&server, "POST", "/api/v1/reload");
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(
+            (status, &body["outcome"], &body["message"]),
+            (code, &name.into(), &"why".into())
+        );
+    }
+    answering.join().expect("all were answered");
+    assert_eq!(ask(&server, "POST", "/api/v1/reload").0, 503);
+    assert_eq!(fetch(&server, "/api/v1/reload").0, 405);
 }

@@ -10,7 +10,7 @@ use super::meter::{Measured, Meter};
 use crate::chain::Chain;
 use crate::demo::stop::Stop;
 use crate::worker::status::WorkerStatus;
-use crate::worker::{self, Ended, Job, Pool};
+use crate::worker::{self, Ended, Job, Offers, Pool};
 
 /// How often the worker is looked at: its commits are seen so much later at most.
 const LOOK: Duration = Duration::from_millis(3);
@@ -18,8 +18,8 @@ const LOOK: Duration = Duration::from_millis(3);
 /// (c): runs the job with one worker until it has done all events; none after a request to stop.
 pub fn run(job: Job, chain: Chain, events: u64, stop: &Stop) -> Result<Option<Measured>> {
     let halt = worker::Stop::default();
-    let mut pool =
-        Pool::start(&Arc::new(job), vec![chain], &halt).context("starting the worker")?;
+    let offers = Arc::new(Offers::fixed("bench", vec![chain]));
+    let mut pool = Pool::start(&Arc::new(job), &offers, &halt).context("starting the worker")?;
     let status = pool.statuses().pop().context("the pool has no worker")?;
     let followed = follow(&mut pool, &status, events, stop);
     halt.raise();

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::guest::Fault;
 
 /// The batch has no result, and the transaction must not be committed. Each variant is another
-/// decision for whoever runs the chain; a chain on probation is rolled back in every case.
+/// decision for whoever runs the chain; a chain on probation is rolled back in every case, but where
+/// it is the input that is no JSON.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Stop {
     /// The stage fails too often to go on without it: its limit of faults in one transaction is

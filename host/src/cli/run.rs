@@ -12,15 +12,16 @@ use super::args::RunArgs;
 use super::exit::{Exit, Failure};
 use super::properties;
 use crate::admin::{self, Bound, Server};
-use crate::config::{self, Config, FILE_NAME, Mode, Overrides, StartAt};
+use crate::config::{Config, FILE_NAME, Mode, Overrides, StartAt};
 use crate::demo::Demo;
 use crate::demo::stop::Stop as Signal;
 use crate::kafka::{ClientSettings, exactly_once_supported, reachable};
 use crate::pipeline::{self, Instance, Loader, Setup};
 use crate::plugin::defaults::{self, Action};
+use crate::reload::{self, Builder, Reload};
 use crate::window::ClosedLog;
 use crate::worker::status::{PartitionStatus, WorkerStatus};
-use crate::worker::{self, Ended, Event, Left, Pool, Start, Stop, StopKind};
+use crate::worker::{self, Ended, Event, Left, Offers, Pool, Start, Stop, StopKind};
 
 /// How long the brokers may take to answer at the start.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -36,15 +37,20 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let folder = &args.plugins.plugins;
     let overrides = overrides(args)?;
     lay_down(folder, &args.state_dir)?;
-    let draft = config::read(&folder.join(FILE_NAME), &overrides, &properties::problem)?;
-    let generation = Loader::new(folder, Some(&args.state_dir))?.load(draft)?;
-    let config = &generation.config;
+    let builder = Builder {
+        loader: Loader::new(folder, Some(&args.state_dir))?,
+        folder: folder.clone(),
+        overrides,
+        check: properties::problem,
+    };
+    let generation = builder.load()?;
+    let config = generation.config.clone();
     let bound = Bound::new(args.admin)?;
     let instance = Instance::claim(&args.state_dir, args.instance.as_deref())
         .map_err(|error| Failure::new(Exit::Input, format!("{error:#}")))?;
     let signal = Signal::on_signal().context("listening for signals")?;
     let has_started = end_while_starting(&signal).context("listening for signals")?;
-    let (client, mut demo) = connect(args, config)?;
+    let (client, mut demo) = connect(args, &config)?;
     let start = match args.from {
         StartAt::Earliest => Start::Earliest,
         StartAt::Latest => Start::Latest,
@@ -53,23 +59,28 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let instance_name = instance.name().to_owned();
     let is_demo = demo.is_some();
     let setup = Setup { client, instance: instance_name, start, is_demo };
-    let job = Arc::new(pipeline::job(config, setup)?);
+    let job = Arc::new(pipeline::job(&config, setup)?);
     let workers = args.workers();
     let chains = (0..workers).map(|_| generation.chain()).collect::<anyhow::Result<Vec<_>>>()?;
     let stop = Stop::default();
     has_started.store(true, Relaxed);
-    let pool = Pool::start(&job, chains, &stop).context("starting the workers")?;
+    let (rules, trial) = (generation.hash().to_owned(), reload::first_trial(&generation, workers));
+    let offers = Arc::new(Offers::new(trial.clone(), chains));
+    let pool = Pool::start(&job, &offers, &stop).context("starting the workers")?;
     let statuses = pool.statuses();
+    let running = reload::Running { generation, offers, trial, workers: statuses.clone() };
+    let reload = Reload::start(builder, running).context("starting to watch the plugins")?;
     let shown = admin::Pipeline {
         name: config.name.clone(),
         instance: instance.name().to_owned(),
         demo: is_demo,
         delivery: config.delivery.mode.name(),
         workers: statuses.clone(),
+        reload: reload.handle(),
     };
     let server = Server::start(bound, Arc::new(shown)).context("starting the admin server")?;
     tracing::info!(
-        pipeline = config.name, instance = instance.name(), rules = generation.hash(), workers,
+        pipeline = config.name, instance = instance.name(), rules, workers,
         delivery = config.delivery.mode.name(), input = config.source.topic.name,
         output = config.sink.topic.name, admin = %server.address(), "running"
     );
@@ -77,7 +88,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         demo.generate(&config.source.topic.name, statuses.clone())?;
         demo.show(&config.sink.topic.name, statuses.clone())?;
     }
-    control(pool, &statuses, &signal, &stop, demo)
+    control(pool, &reload, &signal, &stop, demo)
 }
 
 /// Until workers run there is nothing to commit: a signal ends the process at once then, whatever
@@ -143,11 +154,12 @@ fn lay_down(folder: &Path, state_dir: &Path) -> anyhow::Result<()> {
 /// Looks after the workers until they have ended.
 fn control(
     mut pool: Pool,
-    statuses: &[Arc<WorkerStatus>],
+    reload: &Reload,
     signal: &Signal,
     stop: &Stop,
     mut demo: Option<Demo>,
 ) -> anyhow::Result<()> {
+    let statuses = &pool.statuses();
     let mut tables = Tables::default();
     let mut draining: Option<Instant> = None;
     loop {
@@ -165,6 +177,9 @@ fn control(
             std::thread::sleep(LOOK);
         }
         tables.take(&pool, statuses);
+        if let Some(failure) = reload.failure() {
+            return Err(Failure::new(Exit::Runtime, failure).into());
+        }
         match pool.watch() {
             None => {}
             Some(Ended::Stopped(left)) => {

@@ -24,8 +24,8 @@ pub use properties::{Properties, Property};
 pub use start::StartAt;
 pub use topics::check_name;
 pub use types::{
-    BatchLimits, Config, DeadLetters, Delivery, EventTime, Limits, Mode, OnError, OnExpired, Sink,
-    Source, Stage, StageLimits, State, TimeUnit, Topic, Window,
+    BatchLimits, Config, DeadLetters, Delivery, EventTime, Limits, Mode, OnError, OnExpired,
+    Reload, Sink, Source, Stage, StageLimits, State, TimeUnit, Topic, Window,
 };
 pub use units::{parse_bytes, parse_duration};
 

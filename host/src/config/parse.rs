@@ -11,8 +11,8 @@ use super::document::Document;
 use super::problem::{Problem, Problems};
 use super::table::{Table, section, sections, table_in, unknown_help};
 use super::types::{
-    Config, DeadLetters, Delivery, Limits, Mode, OnError, OnExpired, Sink, Source, Stage, State,
-    Topic,
+    Config, DeadLetters, Delivery, Limits, Mode, OnError, OnExpired, Reload, Sink, Source, Stage,
+    State, Topic,
 };
 use super::{Property, limits, properties, topics, windows};
 
@@ -157,6 +157,7 @@ fn read_root<'a>(
         late,
         state: read_state(section("state")),
         delivery: read_delivery(section("delivery"), overrides),
+        reload: read_reload(section("reload")),
         properties: properties::read(
             document,
             table_in(document, root, "kafka").map(|(table, _)| table),
@@ -180,7 +181,7 @@ fn read_root<'a>(
 }
 
 /// Every section that a file may have, and whether it stands for a list.
-const SECTIONS: [(&str, bool); 11] = [
+const SECTIONS: [(&str, bool); 12] = [
     ("pipeline", false),
     ("source", false),
     ("stage", true),
@@ -190,6 +191,7 @@ const SECTIONS: [(&str, bool); 11] = [
     ("late", false),
     ("state", false),
     ("delivery", false),
+    ("reload", false),
     ("limits", false),
     ("kafka", false),
 ];
@@ -241,7 +243,8 @@ fn read_source(table: &Table<'_>) -> Source {
 
 fn read_sink(table: &Table<'_>, default: Option<Topic>) -> Sink {
     let further = table.texts("topics", "[\"logins-by-device\"]", topics::check_name);
-    Sink { topic: topics::read(table, default), further }
+    let stamp = table.boolean("stamp", false);
+    Sink { topic: topics::read(table, default), further, stamp }
 }
 
 fn read_dead_letters(table: &Table<'_>, default: Option<Topic>) -> DeadLetters {
@@ -290,6 +293,19 @@ fn read_delivery(table: Table<'_>, overrides: &Overrides) -> Delivery {
     }
     table.finish();
     delivery
+}
+
+fn read_reload(table: Table<'_>) -> Reload {
+    let reload = Reload {
+        watch: table.boolean("watch", true),
+        settle: table.duration("settle", millis(300), millis(10)..=millis(60_000)),
+        probation_records: table.integer("probation-records", 10_000, 1..=1_000_000_000) as u64,
+        probation_time: table.duration("probation-time", millis(30_000), millis(100)..=DAY),
+        error_share_max: table.share("error-share-max", 0.05),
+        errors_min: table.integer("errors-min", 20, 1..=1_000_000) as u64,
+    };
+    table.finish();
+    reload
 }
 
 fn read_stages<'a>(document: &'a Document, root: &'a DeTable<'a>, limits: &Limits) -> Vec<Stage> {

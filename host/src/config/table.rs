@@ -215,6 +215,15 @@ impl<'a> Table<'a> {
         }
     }
 
+    pub(super) fn boolean(&self, key: &'static str, default: bool) -> bool {
+        let Some(value) = self.value(key) else { return default };
+        let found = value.get_ref().as_bool();
+        if found.is_none() {
+            self.wrong_type(key, value, "true or false", &default.to_string());
+        }
+        found.unwrap_or(default)
+    }
+
     /// A number above 0, at most 1.
     pub(super) fn share(&self, key: &'static str, default: f64) -> f64 {
         let Some(value) = self.value(key) else { return default };

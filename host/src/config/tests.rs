@@ -64,6 +64,7 @@ fn the_shipped_file_is_right_and_states_every_default() {
     assert_eq!(shipped.late, least.late);
     assert_eq!(shipped.state, least.state);
     assert_eq!(shipped.delivery, least.delivery);
+    assert_eq!(shipped.reload, least.reload);
     assert_eq!(shipped.limits, least.limits);
     assert_eq!(shipped.properties, least.properties);
 
@@ -87,7 +88,9 @@ fn the_shipped_file_is_right_and_states_every_default() {
 fn the_shipped_file_names_every_key() {
     let keys = [
         draft("[pipeline]\nx=1\n[source]\nx=1\n[sink]\nx=1\n[dead-letters]\nx=1\n[late]\nx=1\n"),
-        draft("[state]\nx=1\n[delivery]\nx=1\n[limits]\nx=1\n[[stage]]\nx=1\n[[window]]\nx=1\n"),
+        draft(
+            "[reload]\nx=1\n[state]\nx=1\n[delivery]\nx=1\n[limits]\nx=1\n[[stage]]\nx=1\n[[window]]\nx=1\n",
+        ),
         draft("[[window]]\ntime={x=1}\n[[stage]]\nlimits={x=1}\n"),
     ];
     let mut checked = 0;

@@ -29,6 +29,8 @@ pub struct Config {
     pub state: State,
     /// `[delivery]`.
     pub delivery: Delivery,
+    /// `[reload]`.
+    pub reload: Reload,
     /// `[limits]`.
     pub limits: Limits,
     /// `[kafka]` and `-X`.
@@ -194,6 +196,8 @@ pub struct Sink {
     pub topic: Topic,
     /// `topics = []`: further ones that transforms may emit to; created like the sink's.
     pub further: Vec<String>,
+    /// `stamp = false`: whether outputs carry the generation that made them in a header.
+    pub stamp: bool,
 }
 
 /// `[dead-letters]`.
@@ -262,6 +266,24 @@ impl std::str::FromStr for Mode {
             .find(|mode| mode.name() == text)
             .ok_or_else(|| "expected exactly-once or at-least-once".to_owned())
     }
+}
+
+/// `[reload]`: how a change of the folder is taken while the pipeline runs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Reload {
+    /// `watch = true`: whether the folder is watched.
+    pub watch: bool,
+    /// `settle = "300ms"`: how long the folder must be quiet before it is read.
+    pub settle: Duration,
+    /// `probation-records = 10000`: records of each worker for which a new generation is watched.
+    pub probation_records: u64,
+    /// `probation-time = "30s"`: the same in time; whichever comes first ends it.
+    pub probation_time: Duration,
+    /// `error-share-max = 0.05`: above 0, at most 1. A stage that fails on, or rejects, so great a
+    /// share of its records, and `errors_min` of them, is one to go back from.
+    pub error_share_max: f64,
+    /// `errors-min = 20`: fewer of them never count.
+    pub errors_min: u64,
 }
 
 /// `[limits]`.

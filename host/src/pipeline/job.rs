@@ -53,6 +53,7 @@ pub fn job(config: &Config, setup: Setup) -> Result<Job, KafkaError> {
             wait: config.limits.batch.wait,
         },
         sink,
+        stamp: config.sink.stamp,
         further,
         dead_letters,
         late,

@@ -38,6 +38,10 @@ impl Backoff {
             // Commits between them do not make these waits short again: the other one needs them.
             failures = failures.max(self.fenced.len() as u32 - 1);
         }
+        if matches!(failure, Failure::RolledBack(_)) {
+            // The brokers did nothing wrong, and what comes next is another try.
+            return Ok(Duration::ZERO);
+        }
         let delay = FIRST.saturating_mul(1 << failures.min(10)).min(LONGEST);
         // A record that does not fit is known from now on, so there is nothing to wait for.
         if !matches!(failure, Failure::TooLarge(_)) {

@@ -5,11 +5,12 @@ use std::time::Instant;
 
 use super::dead_letter::Why;
 use super::failure::Failure;
+use super::headers;
 use super::poison::{Cut, Tag};
 use super::run::{Worker, wall_millis};
 use super::sink::Out;
 use crate::chain::{self, Header, Payload, Processed, Record};
-use crate::kafka::{HeadersArg, Message, Messages};
+use crate::kafka::{HeadersArg, Message, Messages, Pair};
 use crate::window::{Events, Late, Origin, rfc3339};
 
 /// The reason of a dead letter whose record, or what became of it, does not fit its topic.
@@ -158,9 +159,10 @@ impl Worker {
                 self.run_records(&messages[..middle], &records[..middle], now)?;
                 return self.run_records(&messages[middle..], &records[middle..], now);
             }
-            Err(stop) => return Err(Failure::stop(stop.to_string())),
+            Err(stop) => return Err(self.stopped(&stop)),
         };
         self.tally.ran(&processed, records);
+        self.ran(&processed)?;
         self.step("writing");
         self.write_outputs(messages, records, &processed)?;
         for letter in &processed.dead_letters {
@@ -179,17 +181,25 @@ impl Worker {
         processed: &Processed,
     ) -> Result<(), Failure> {
         let sink = self.sink.as_ref().expect("begin made it");
+        let stamp = [(headers::GENERATION, Some(self.running.stamp.as_bytes()))];
+        let stamp: &[Pair<'_>] = if self.job.stamp { &stamp } else { &[] };
         for output in &processed.outputs {
             let message = &messages[output.input as usize];
             let view = processed.view(output, records);
-            let own: Vec<(&str, Option<&[u8]>)>;
+            let own: Vec<Pair<'_>>;
             let headers = match output.payload {
                 Payload::Original | Payload::Edited(_) => {
                     let headers = message.headers();
-                    if headers.is_empty() { HeadersArg::None } else { HeadersArg::Copy(headers) }
+                    match (headers.is_empty(), stamp.is_empty()) {
+                        (true, true) => HeadersArg::None,
+                        (true, false) => HeadersArg::Pairs(stamp),
+                        (false, true) => HeadersArg::Copy(headers),
+                        (false, false) => HeadersArg::CopyAnd(headers, stamp),
+                    }
                 }
                 Payload::Emitted(_) => {
-                    own = view.headers.iter().map(|header| (header.name, header.value)).collect();
+                    let emitted = view.headers.iter().map(|header| (header.name, header.value));
+                    own = emitted.chain(stamp.iter().copied()).collect();
                     HeadersArg::Pairs(&own)
                 }
             };

@@ -19,6 +19,7 @@ impl Worker {
         if self.uncommitted_since.is_none() {
             return Ok(());
         }
+        self.may_commit()?;
         let started = Instant::now();
         let closed = self.write_results()?;
         if self.job.delivery == Delivery::AtLeastOnce && !self.windows.is_empty() {
@@ -149,7 +150,9 @@ impl Worker {
         counters.commits.fetch_add(1, Relaxed);
         counters.commit_seconds.observe(started.elapsed());
         counters.windows_closed.fetch_add(closed.len() as u64, Relaxed);
+        let records = self.tally.records_in;
         self.tally.committed(counters, wall_millis());
+        self.generation_committed(records);
         if !closed.is_empty() {
             // Nobody listens any more only when the process is about to end.
             let _ = self.events.send(Event::Closed(closed));

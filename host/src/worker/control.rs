@@ -15,6 +15,8 @@ pub enum Control {
     NoRewind,
     /// `timer-by-output`: a commit is due only once there was an output.
     TimerByOutput,
+    /// `no-probation`: the errors of new rules are not looked at before a commit.
+    NoProbation,
 }
 
 impl Control {
@@ -31,6 +33,7 @@ fn chosen() -> Option<Control> {
             "offsets-outside-transaction" => Control::OffsetsOutsideTransaction,
             "no-rewind" => Control::NoRewind,
             "timer-by-output" => Control::TimerByOutput,
+            "no-probation" => Control::NoProbation,
             _ => return None,
         };
         tracing::error!(?control, "a rule of delivery is broken on purpose: for tests only");

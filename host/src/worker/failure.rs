@@ -36,6 +36,9 @@ pub enum Failure {
     /// or was in one request with a record that does not.
     #[error("too large to be written: {}", places(.0))]
     TooLarge(Vec<Tag>),
+    /// As `Recover`; the rules turned out to be broken, and those before them take their place.
+    #[error("{0}")]
+    RolledBack(String),
     /// Nothing that this process can mend.
     #[error("{message}")]
     Stop {

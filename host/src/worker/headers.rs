@@ -19,3 +19,6 @@ pub const TIMESTAMP: &str = "dead-letter-timestamp";
 /// How many bytes the original value had, in decimal: only on a dead letter that holds less
 /// of it, because the whole did not fit into the topic.
 pub const TRUNCATED: &str = "dead-letter-truncated";
+/// Which rules made an output, with `[sink] stamp`: the generation's number in its process, a space,
+/// and its hash. If a record comes from another pipeline that stamps, the last one counts.
+pub const GENERATION: &str = "pipeline-generation";

@@ -96,6 +96,8 @@ pub struct Job {
     pub batching: Batching,
     /// Where outputs go.
     pub sink: OutTopic,
+    /// Whether outputs say which generation made them.
+    pub stamp: bool,
     /// Other topics that transforms may emit to.
     pub further: Vec<OutTopic>,
     /// Where dead letters go.

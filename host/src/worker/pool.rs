@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use super::failure::{Failure, StopKind};
 use super::job::Job;
+use super::offers::Offers;
 use super::run::{Event, Left, Worker};
 use super::status::WorkerStatus;
 use super::stop::Stop;
-use crate::chain::Chain;
 
 /// A worker that makes no step for so long hangs in a call that nothing can bound (delivery
 /// rule 14). Ending the process is safe: what is not committed does not count.
@@ -51,11 +51,11 @@ pub enum Ended {
 }
 
 impl Pool {
-    /// Starts one thread per chain. `stop` ends all of them, and is raised when one fails.
-    pub fn start(job: &Arc<Job>, chains: Vec<Chain>, stop: &Stop) -> std::io::Result<Self> {
+    /// Starts one thread per first chain. `stop` ends all of them, and is raised when one fails.
+    pub fn start(job: &Arc<Job>, offers: &Arc<Offers>, stop: &Stop) -> std::io::Result<Self> {
         let (sender, events) = channel();
         let mut workers = Vec::new();
-        for (number, chain) in chains.into_iter().enumerate() {
+        for number in 0..offers.workers() {
             let status = Arc::new(WorkerStatus::default());
             let worker = Worker::new(
                 job.clone(),
@@ -63,7 +63,7 @@ impl Pool {
                 status.clone(),
                 stop.clone(),
                 sender.clone(),
-                chain,
+                offers.clone(),
             );
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             workers.push((status, thread.spawn(|| worker.run())?));

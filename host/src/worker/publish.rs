@@ -40,7 +40,7 @@ impl Worker {
             open_windows: windows
                 .flat_map(|windows| windows.open_windows(Snapshot::GROUPS_MAX))
                 .collect(),
-            generation: 1,
+            generation: self.running.trial.number,
         });
         self.published = Instant::now();
         self.publish_after = EVERY.max(started.elapsed() * PAUSE_FACTOR);

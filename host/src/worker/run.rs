@@ -8,13 +8,16 @@ use std::time::{Duration, Instant};
 use super::backoff::Backoff;
 use super::control::Control;
 use super::failure::Failure;
+use super::generation::Running;
 use super::job::Job;
 use super::missing::Missing;
+use super::offers::Offers;
 use super::poison::Poison;
 use super::sink::Sink;
 use super::status::WorkerStatus;
 use super::stop::Stop;
 use super::tally::Tally;
+use super::trial::Errors;
 use crate::chain::Chain;
 use crate::kafka::{Consumer, GroupOptions, KafkaError, Rebalance};
 use crate::window::{ClosedWindow, Windows};
@@ -67,7 +70,10 @@ pub struct Worker {
     pub(super) status: Arc<WorkerStatus>,
     pub(super) stop: Stop,
     pub(super) events: Sender<Event>,
+    pub(super) offers: Arc<Offers>,
     pub(super) chain: Chain,
+    /// What the chain belongs to.
+    pub(super) running: Running,
     pub(super) consumer: Option<Consumer>,
     /// The id under which partitions were assigned.
     pub(super) member: Option<String>,
@@ -87,6 +93,8 @@ pub struct Worker {
     pub(super) has_new_places: bool,
     pub(super) poison: Poison,
     pub(super) tally: Tally,
+    /// Whether records of the next fetch are kept, for new generations to be tried on.
+    pub(super) is_sample_due: bool,
     idle_checked: Instant,
     pub(super) published: Instant,
     /// How long until the next snapshot.
@@ -103,8 +111,10 @@ impl Worker {
         status: Arc<WorkerStatus>,
         stop: Stop,
         events: Sender<Event>,
-        chain: Chain,
+        offers: Arc<Offers>,
     ) -> Self {
+        let (trial, chain) = offers.take(number).expect("each worker has a first chain");
+        let errors = Errors::new(chain.stage_names(), std::collections::HashMap::new());
         let windows = job.windows.iter().map(|window| Windows::new(window.spec.clone())).collect();
         Self {
             tally: Tally::new(&chain),
@@ -113,7 +123,9 @@ impl Worker {
             status,
             stop,
             events,
+            offers,
             chain,
+            running: Running::new(trial, number, errors),
             consumer: None,
             member: None,
             sink: None,
@@ -130,6 +142,7 @@ impl Worker {
             publish_after: Duration::ZERO,
             backoff: Backoff::default(),
             missing: Missing::new(Instant::now()),
+            is_sample_due: true,
         }
     }
 
@@ -161,11 +174,15 @@ impl Worker {
         loop {
             self.step("answering the group");
             self.answer_rebalances()?;
-            if !self.adrift.is_empty() {
-                self.take_over_adrift()?;
-            }
             if self.stop.is_raised() {
                 return self.commit();
+            }
+            // Behind the assignment and before its first batch.
+            if !self.take_newest()? {
+                continue;
+            }
+            if !self.adrift.is_empty() {
+                self.take_over_adrift()?;
             }
             if self.has_new_places && !self.commit_places()? {
                 continue;
@@ -176,9 +193,13 @@ impl Worker {
             self.close_idle()?;
             let due = |since: Instant| since.elapsed() >= self.job.commit_interval;
             let is_held_up = Control::TimerByOutput.is_on() && self.tally.records_out == 0;
-            if self.uncommitted_since.is_some_and(due) && !is_held_up {
+            let is_due = self.uncommitted_since.is_some_and(due) && !is_held_up;
+            if is_due || self.is_cautious() && self.uncommitted_since.is_some() {
                 self.commit()?;
                 self.backoff.succeeded();
+            }
+            if self.uncommitted_since.is_none() {
+                self.end_probation();
             }
             self.publish();
         }
@@ -203,6 +224,9 @@ impl Worker {
             self.missing.came_in(Instant::now());
             self.step("running the chain");
             self.process(&messages)?;
+            if std::mem::take(&mut self.is_sample_due) {
+                self.status.sample.look_at(&messages);
+            }
         }
         let now = wall_millis();
         for &(partition, end) in messages.ends() {
@@ -354,6 +378,7 @@ impl Worker {
         if self.uncommitted_since.take().is_some() {
             self.has_dropped = true;
             self.chain.transaction_failed();
+            self.generation_dropped();
             self.status.counters.aborts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         self.sink = None;

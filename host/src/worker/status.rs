@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use super::sample::Sample;
 use crate::window::OpenWindow;
 
 /// A histogram of durations with fixed bounds.
@@ -112,7 +113,7 @@ pub struct Snapshot {
     pub partitions: BTreeMap<i32, PartitionStatus>,
     /// Dead letters by reason, since the process started.
     pub dead_letters: BTreeMap<String, u64>,
-    /// The stages, in order.
+    /// The stages in order, then those that earlier generations had.
     pub stages: Vec<StageStatus>,
     /// The open windows with their largest groups, at most [`Snapshot::GROUPS_MAX`] each.
     pub open_windows: Vec<OpenWindow>,
@@ -132,6 +133,8 @@ pub struct WorkerStatus {
     pub counters: Counters,
     /// Whether the worker takes part in the group and can process.
     pub ready: AtomicBool,
+    /// Some of the records that it has seen lately.
+    pub sample: Sample,
     snapshot: Mutex<Snapshot>,
     step: Mutex<(Instant, &'static str)>,
 }
@@ -141,6 +144,7 @@ impl Default for WorkerStatus {
         Self {
             counters: Counters::default(),
             ready: AtomicBool::new(false),
+            sample: Sample::default(),
             snapshot: Mutex::default(),
             step: Mutex::new((Instant::now(), "starting")),
         }

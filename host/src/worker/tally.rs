@@ -24,6 +24,9 @@ pub struct Example {
     pub offset: i64,
 }
 
+/// Stages that no longer are and whose counts are kept; those that went first are forgotten.
+const FORMER_STAGES_MAX: usize = 256;
+
 /// Counts that wait for the commit.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -57,6 +60,18 @@ impl Tally {
         let stages = (0..chain.stage_names().len()).map(Place::Stage);
         let places = std::iter::once(Place::Decode).chain(stages).chain([Place::Encode]);
         Self { stages: places.map(named).collect(), ..Self::default() }
+    }
+
+    /// Another chain takes over: the counts of a stage go on under its name, and those of a stage
+    /// that is gone stay as they are.
+    pub fn follow(&mut self, chain: &Chain) {
+        let mut former = std::mem::take(&mut self.stages);
+        for stage in Self::new(chain).stages {
+            let same = former.iter().position(|former| former.name == stage.name);
+            self.stages.push(same.map_or(stage, |place| former.remove(place)));
+        }
+        former.truncate(FORMER_STAGES_MAX);
+        self.stages.append(&mut former);
     }
 
     /// A batch went through the chain.

@@ -29,6 +29,7 @@ pub(super) fn job() -> Job {
         transaction_timeout: Duration::from_millis(1),
         batching: Batching { records: 1, bytes: 1, wait: Duration::ZERO },
         sink: out("sink"),
+        stamp: false,
         further: Vec::new(),
         dead_letters: out("dead-letters"),
         late: out("late"),
@@ -41,7 +42,8 @@ fn worker(job: Job, stop: &Stop) -> Worker {
     let chain = Chain::new(Vec::new(), Vec::new(), crate::chain::Limits::default());
     let (events, _) = std::sync::mpsc::channel();
     let chain = chain.expect("no stages have no problems");
-    Worker::new(Arc::new(job), 0, Arc::default(), stop.clone(), events, chain)
+    let offers = Arc::new(Offers::fixed("hash", vec![chain]));
+    Worker::new(Arc::new(job), 0, Arc::default(), stop.clone(), events, offers)
 }
 
 #[test]

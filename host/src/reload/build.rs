@@ -1,0 +1,175 @@
+//! Makes a generation of what is in the plugins folder: read, compiled, configured and tried, on a
+//! thread of its own, while the running one goes on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::compare::{changes, restart_keys};
+use super::prove::prove;
+use crate::chain::Chain;
+use crate::config::{self, FILE_NAME, Overrides, Problem, Problems};
+use crate::pipeline::{Generation, Loader};
+use crate::worker::{ErrorLimits, Seen};
+
+/// Problems that one line tells; the rest is counted.
+const PROBLEMS_TOLD: usize = 3;
+
+/// What is needed for a generation, besides the files.
+pub struct Builder {
+    /// Compiles and configures.
+    pub loader: Loader,
+    /// The plugins folder.
+    pub folder: PathBuf,
+    /// What flags say.
+    pub overrides: Overrides,
+    /// Judges the properties of librdkafka.
+    pub check: fn(&str, &str) -> Option<String>,
+}
+
+/// What a build starts from.
+pub(super) struct Order {
+    /// What runs when the build begins, and its number.
+    pub running: Arc<Generation>,
+    pub running_number: u64,
+    /// The content that has been judged already: nothing is to be done about it unless it is asked
+    /// for.
+    pub judged: Option<String>,
+    /// The content that was given up, and why.
+    pub given_up: Option<(String, String)>,
+    pub sample: Vec<Arc<Seen>>,
+    pub workers: usize,
+}
+
+/// What a build has come to.
+pub(super) struct Built {
+    /// The number of the generation that ran when it began.
+    pub running_number: u64,
+    /// What names the files; none where not even `pipeline.toml` could be read.
+    pub content: Option<String>,
+    pub verdict: Verdict,
+}
+
+pub(super) enum Verdict {
+    /// Judged before.
+    Known,
+    /// Other files, the same rules.
+    Unchanged(Arc<Generation>),
+    /// Something is wrong with the files.
+    Invalid(String),
+    /// They are right and cannot be taken.
+    Refused(String),
+    Ready(Box<Ready>),
+}
+
+/// A generation with a chain for each worker.
+pub(super) struct Ready {
+    pub generation: Arc<Generation>,
+    pub chains: Vec<Chain>,
+    pub changes: String,
+    pub read: Duration,
+    pub prove: Duration,
+    /// On how many records it was tried.
+    pub proven_on: usize,
+}
+
+impl Builder {
+    /// As the start of the process does it.
+    pub fn load(&self) -> Result<Generation, Problems> {
+        self.loader.load(self.draft()?)
+    }
+
+    fn draft(&self) -> Result<config::Draft, Problems> {
+        config::read(&self.folder.join(FILE_NAME), &self.overrides, &self.check)
+    }
+
+    pub(super) fn build(&self, order: &Order) -> Built {
+        let mut content = None;
+        let verdict = self.judge(order, &mut content).unwrap_or_else(|verdict| verdict);
+        Built { running_number: order.running_number, content, verdict }
+    }
+
+    fn judge(&self, order: &Order, seen: &mut Option<String>) -> Result<Verdict, Verdict> {
+        let started = Instant::now();
+        let draft = self.draft().map_err(|problems| {
+            let line = one_line(&problems);
+            // What is not there has no content; the reason stands for it.
+            *seen = Some(line.clone());
+            Verdict::Invalid(line)
+        })?;
+        let content = self.loader.read(draft);
+        let read = started.elapsed();
+        *seen = Some(content.hash().to_owned());
+        if order.judged == *seen {
+            return Ok(Verdict::Known);
+        }
+        if let Some((given_up, reason)) = &order.given_up
+            && given_up == content.hash()
+        {
+            return Ok(Verdict::Refused(format!(
+                "these files were given up: {reason}; change them"
+            )));
+        }
+        let generation = self.loader.build(content);
+        let generation = generation.map_err(|problems| Verdict::Invalid(one_line(&problems)))?;
+        let keys = restart_keys(&order.running.config, &generation.config);
+        if !keys.is_empty() {
+            let keys = keys.join(", ");
+            return Ok(Verdict::Refused(format!(
+                "a change of {keys} needs a restart: nothing of {FILE_NAME} is taken until then"
+            )));
+        }
+        if generation.hash() == order.running.hash() {
+            return Ok(Verdict::Unchanged(Arc::new(generation)));
+        }
+        self.prove(order, generation, read)
+    }
+
+    fn prove(
+        &self,
+        order: &Order,
+        generation: Generation,
+        read: Duration,
+    ) -> Result<Verdict, Verdict> {
+        let started = Instant::now();
+        let limits = error_limits(&generation.config);
+        let now = super::now_millis();
+        let proven_on = prove(&order.running, &generation, &order.sample, &limits, now);
+        let proven_on = proven_on.map_err(|problem| {
+            let records = order.sample.len();
+            Verdict::Invalid(format!("tried on the last {records} records: {problem}"))
+        })?;
+        let prove = started.elapsed();
+        let chains = chains(&generation, order.workers).map_err(Verdict::Invalid)?;
+        let changes = changes(&order.running, &generation);
+        let generation = Arc::new(generation);
+        Ok(Verdict::Ready(Box::new(Ready { generation, chains, changes, read, prove, proven_on })))
+    }
+}
+
+/// A chain for each worker.
+pub(super) fn chains(generation: &Generation, workers: usize) -> Result<Vec<Chain>, String> {
+    let chain = |_| generation.chain().map_err(|error| format!("{error:#}"));
+    (0..workers).map(chain).collect()
+}
+
+pub(super) fn error_limits(config: &config::Config) -> ErrorLimits {
+    let reload = &config.reload;
+    ErrorLimits { share_max: reload.error_share_max, errors_min: reload.errors_min }
+}
+
+/// What is wrong, in one line of a log.
+fn one_line(problems: &Problems) -> String {
+    let line = |problem: &Problem| {
+        let place = problem.place.map(|place| format!(":{}:{}", place.line, place.column));
+        let key = if problem.key.is_empty() { "" } else { ": " };
+        let (file, place) = (&problem.file, place.unwrap_or_default());
+        let text = format!("{file}{place}{key}{}: {}", problem.key, problem.message);
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let mut lines: Vec<_> = problems.iter().take(PROBLEMS_TOLD).map(line).collect();
+    if problems.len() > lines.len() {
+        lines.push(format!("and {} more, see `host check`", problems.len() - lines.len()));
+    }
+    lines.join("; ")
+}

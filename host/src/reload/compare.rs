@@ -1,0 +1,165 @@
+//! What is different between two generations: what a running pipeline cannot take, and what a
+//! person wants to read in the log.
+
+use crate::config::{BatchLimits, Config, Limits, Place, Properties, Topic, Window};
+use crate::pipeline::Generation;
+
+/// The keys whose change needs a restart.
+pub(super) fn restart_keys(running: &Config, new: &Config) -> Vec<String> {
+    // Every part is named, so that a new one is decided about.
+    let Config {
+        file: _,
+        name,
+        source,
+        stages: _,
+        windows,
+        sink,
+        dead_letters,
+        late,
+        state,
+        delivery,
+        reload: _,
+        limits,
+        properties,
+    } = new;
+    let mut keys = Keys::default();
+    keys.add("[pipeline] name", running.name != *name);
+    keys.topic("source", &running.source.topic, &source.topic);
+    keys.add("[source] on-expired", running.source.on_expired != source.on_expired);
+    keys.topic("sink", &running.sink.topic, &sink.topic);
+    keys.add("[sink] topics", running.sink.further != sink.further);
+    keys.add("[sink] stamp", running.sink.stamp != sink.stamp);
+    keys.topic("dead-letters", &running.dead_letters.topic, &dead_letters.topic);
+    keys.topic("late", &running.late, late);
+    keys.add("[state]", running.state != *state);
+    keys.add("[delivery] mode", running.delivery.mode != delivery.mode);
+    let interval = running.delivery.commit_interval != delivery.commit_interval;
+    keys.add("[delivery] commit-interval", interval);
+    let timeout = running.delivery.transaction_timeout != delivery.transaction_timeout;
+    keys.add("[delivery] transaction-timeout", timeout);
+    keys.add("[[window]]", definitions(&running.windows) != definitions(windows));
+    keys.batches(&running.limits, limits);
+    keys.properties(&running.properties, properties);
+    keys.0
+}
+
+#[derive(Default)]
+struct Keys(Vec<String>);
+
+impl Keys {
+    fn add(&mut self, key: &str, differs: bool) {
+        if differs {
+            self.0.push(key.to_owned());
+        }
+    }
+
+    fn topic(&mut self, table: &str, running: &Topic, new: &Topic) {
+        self.add(&format!("[{table}] topic"), running.name != new.name);
+        self.add(&format!("[{table}] partitions"), running.partitions != new.partitions);
+        self.add(&format!("[{table}] replication"), running.replication != new.replication);
+    }
+
+    fn batches(&mut self, running: &Limits, new: &Limits) {
+        let BatchLimits { records, bytes, wait } = new.batch;
+        self.add("[limits] batch-records", running.batch.records != records);
+        self.add("[limits] batch-bytes", running.batch.bytes != bytes);
+        self.add("[limits] batch-wait", running.batch.wait != wait);
+    }
+
+    /// By name: values may be secrets.
+    fn properties(&mut self, running: &Properties, new: &Properties) {
+        for (key, value) in new.iter() {
+            self.add(&format!("[kafka] {key}"), running.get(key) != Some(value));
+        }
+        for (key, _) in running.iter() {
+            self.add(&format!("[kafka] {key}"), new.get(key).is_none());
+        }
+    }
+}
+
+/// Windows, wherever they stand in the file.
+fn definitions(windows: &[Window]) -> Vec<Window> {
+    let place = Place { line: 1, column: 1, width: 1 };
+    windows.iter().map(|window| Window { place, ..window.clone() }).collect()
+}
+
+/// What changes for the stages, in one line.
+pub(super) fn changes(running: &Generation, new: &Generation) -> String {
+    let before: Vec<_> = running.stages().collect();
+    let after: Vec<_> = new.stages().collect();
+    let mut changes = Vec::new();
+    for (stage, plugin) in &after {
+        let name = &stage.name;
+        let Some((old, old_plugin)) = before.iter().find(|(old, _)| old.name == *name) else {
+            changes.push(format!("{name} added ({})", plugin.hash().short()));
+            continue;
+        };
+        let (from, to) = (old_plugin.hash(), plugin.hash());
+        if from != to {
+            changes.push(format!("{name}: plugin {} to {}", from.short(), to.short()));
+        }
+        if old.settings != stage.settings {
+            changes.push(format!("{name}: settings"));
+        }
+        if old.on_error != stage.on_error {
+            changes.push(format!("{name}: on-error"));
+        }
+        if old.limits != stage.limits {
+            changes.push(format!("{name}: limits"));
+        }
+    }
+    let is_in = |name: &str, stages: &[(&crate::config::Stage, _)]| {
+        stages.iter().any(|(stage, _): &(&crate::config::Stage, _)| stage.name == name)
+    };
+    let names = |stages: &[(&crate::config::Stage, _)], others: &[(&crate::config::Stage, _)]| {
+        let kept = stages.iter().map(|(stage, _)| stage.name.clone());
+        kept.filter(|name| is_in(name, others)).collect::<Vec<String>>()
+    };
+    let kept = names(&after, &before);
+    if kept != names(&before, &after) {
+        changes.push(format!("order: {}", kept.join(", ")));
+    }
+    let gone = before.iter().filter(|(stage, _)| !is_in(&stage.name, &after));
+    changes.extend(gone.map(|(stage, _)| format!("{} removed", stage.name)));
+    if changes.is_empty() { "limits".to_owned() } else { changes.join("; ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Overrides, parse};
+
+    const BASE: &str = "[source]\ntopic = \"in\"\n[[window]]\nname = \"w\"\nsize = \"1m\"\n";
+
+    fn config(text: &str) -> Config {
+        parse("pipeline.toml", text, &Overrides::default(), &|_, _| None).finish().expect("right")
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        assert_eq!(restart_keys(&config(BASE), &config(text)), expected);
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named() {
+        check(BASE, &[]);
+        let more = |more: &str| format!("{BASE}{more}");
+        check(
+            &more("[sink]\nstamp = true\npartitions = 3\n"),
+            &["[sink] partitions", "[sink] stamp"],
+        );
+        check(&more("[delivery]\ncommit-interval = \"1s\"\n"), &["[delivery] commit-interval"]);
+        check(&more("[kafka]\n\"client.rack\" = \"a\"\n"), &["[kafka] client.rack"]);
+        check(&more("[limits]\nbatch-wait = \"1ms\"\n"), &["[limits] batch-wait"]);
+        check(&more("[state]\ndirty-ratio = 0.2\n"), &["[state]"]);
+        check(&BASE.replace("1m", "2m"), &["[[window]]"]);
+        check(&BASE.replace("[source]", "# a comment\n[source]"), &[]);
+        check("[source]\ntopic = \"in\"\n", &["[[window]]"]);
+    }
+
+    #[test]
+    fn what_is_hot_needs_none() {
+        check(&format!("{BASE}[limits]\ncall = \"1s\"\n[reload]\nsettle = \"1s\"\n"), &[]);
+        check(&format!("{BASE}[dead-letters]\nreject-share-max = 0.1\n"), &[]);
+    }
+}

@@ -1,0 +1,91 @@
+//! How a new generation comes to the workers: one number that each of them looks at between two
+//! batches, and a place for each chain that is only touched when the number has changed.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::trial::Trial;
+use crate::chain::Chain;
+
+/// The newest generation, with a chain for each worker that has not taken its own yet.
+pub struct Offers {
+    newest: AtomicU64,
+    waiting: Mutex<Waiting>,
+}
+
+struct Waiting {
+    trial: Arc<Trial>,
+    chains: Vec<Option<Chain>>,
+}
+
+impl Offers {
+    /// The generation that the workers start with; one chain each.
+    pub fn new(trial: Arc<Trial>, chains: Vec<Chain>) -> Self {
+        let newest = AtomicU64::new(trial.number);
+        Self { newest, waiting: Mutex::new(Waiting::new(trial, chains)) }
+    }
+
+    /// The only generation that there will ever be.
+    pub fn fixed(hash: &str, chains: Vec<Chain>) -> Self {
+        Self::new(Arc::new(Trial::new(1, hash, None, chains.len())), chains)
+    }
+
+    /// Puts a generation of a higher number in the place of the one before. All workers see it at
+    /// the same moment, so that a partition which moves from one to another never goes back to an
+    /// older one.
+    pub fn offer(&self, trial: Arc<Trial>, chains: Vec<Chain>) {
+        let number = trial.number;
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *waiting, Waiting::new(trial, chains));
+        self.newest.store(number, Ordering::Release);
+        drop(waiting);
+        // Chains that nobody took are taken down without anybody waiting for it.
+        drop(before);
+    }
+
+    /// How many workers there are chains for.
+    pub fn workers(&self) -> usize {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).chains.len()
+    }
+
+    pub(super) fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Acquire)
+    }
+
+    /// The newest generation with this worker's chain, unless it was taken already.
+    pub(super) fn take(&self, worker: usize) -> Option<(Arc<Trial>, Chain)> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let chain = waiting.chains.get_mut(worker)?.take()?;
+        Some((waiting.trial.clone(), chain))
+    }
+}
+
+impl Waiting {
+    fn new(trial: Arc<Trial>, chains: Vec<Chain>) -> Self {
+        Self { trial, chains: chains.into_iter().map(Some).collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chain() -> Chain {
+        let chain = Chain::new(Vec::new(), Vec::new(), crate::chain::Limits::default());
+        chain.expect("no stages have no problems")
+    }
+
+    #[test]
+    fn a_worker_gets_the_newest_generation_once() {
+        let offers = Offers::fixed("a", vec![chain(), chain()]);
+        assert_eq!(offers.take(0).map(|(trial, _)| trial.number), Some(1));
+        let trial = |number| Arc::new(Trial::new(number, "b", None, 2));
+        offers.offer(trial(2), vec![chain(), chain()]);
+        offers.offer(trial(3), vec![chain(), chain()]);
+        assert_eq!(offers.newest(), 3);
+        for worker in 0..2 {
+            assert_eq!(offers.take(worker).map(|(trial, _)| trial.number), Some(3));
+            assert!(offers.take(worker).is_none());
+        }
+    }
+}
