@@ -15,7 +15,7 @@ use chrono::Utc;
 use host::demo::generate::{Mix, Spec};
 use host::kafka::{HeadersArg, Mode, Producer, commit_offsets, remove};
 use host::window::MARKER_KEY;
-use plugin_support::{ANSWER, component, rule_core};
+use plugin_support::{ANSWER, component, rule_core, trapping};
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
 use support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
@@ -160,26 +160,6 @@ fn a_stage_that_loops_on_every_record_stops_the_pipeline_and_nothing_is_committe
     assert!(progress.values().all(|(committed, _)| *committed == 0), "{progress:?}");
     assert_eq!(all(&pipeline, &pipeline.processed()), []);
     assert_eq!(all(&pipeline, &pipeline.dead_letters()), []);
-}
-
-/// A rule that traps on every device type of three letters.
-fn trapping() -> Vec<u8> {
-    let plan = "
-        (i32.store (i32.const 1028) (i32.const 2048)) (i32.store (i32.const 1032) (i32.const 1))
-        (i32.store (i32.const 2052) (i32.const 256)) (i32.store (i32.const 2056) (i32.const 12))
-        (i32.const 1024)";
-    let evaluate = format!(
-        "(loop
-          (if (i32.lt_u (local.get $i) (i32.load offset=8 (local.get $columns)))
-            (then
-              (local.set $at (i32.add (i32.load offset=4 (local.get $columns)) (i32.mul (local.get $i) (i32.const 16))))
-              (if (i32.eq (i32.load offset=12 (local.get $at)) (i32.const 3)) (then unreachable))
-              (local.set $i (i32.add (local.get $i) (i32.const 1)))
-              (br 1))))
-        {ANSWER}"
-    );
-    let rest = r#"(data (i32.const 256) "/device_type")"#;
-    component("rule", &rule_core(plan, &evaluate, "", rest))
 }
 
 /// Runs ten events, every other one of them from iOS, through the trapping stage, before the filter

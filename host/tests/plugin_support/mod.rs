@@ -87,6 +87,26 @@ pub fn transform_core(transform: &str, rest: &str) -> String {
     )
 }
 
+/// A rule that traps on every device type of three letters.
+pub fn trapping() -> Vec<u8> {
+    let plan = "
+        (i32.store (i32.const 1028) (i32.const 2048)) (i32.store (i32.const 1032) (i32.const 1))
+        (i32.store (i32.const 2052) (i32.const 256)) (i32.store (i32.const 2056) (i32.const 12))
+        (i32.const 1024)";
+    let evaluate = format!(
+        "(loop
+          (if (i32.lt_u (local.get $i) (i32.load offset=8 (local.get $columns)))
+            (then
+              (local.set $at (i32.add (i32.load offset=4 (local.get $columns)) (i32.mul (local.get $i) (i32.const 16))))
+              (if (i32.eq (i32.load offset=12 (local.get $at)) (i32.const 3)) (then unreachable))
+              (local.set $i (i32.add (local.get $i) (i32.const 1)))
+              (br 1))))
+        {ANSWER}"
+    );
+    let rest = r#"(data (i32.const 256) "/device_type")"#;
+    component("rule", &rule_core(plan, &evaluate, "", rest))
+}
+
 const ALLOCATOR: &str = r#"
     (memory (export "memory") 4)
     (global $next (mut i32) (i32.const 65536))

@@ -95,6 +95,19 @@ impl Pipeline {
         fs::write(self.folder.path().join(format!("plugins/{name}.wasm")), component).unwrap();
     }
 
+    /// Its plugins folder.
+    pub fn plugins(&self) -> PathBuf {
+        self.folder.path().join("plugins")
+    }
+
+    /// Changes its `pipeline.toml` as an editor does that writes a new file and moves it there.
+    pub fn edit(&self, change: impl FnOnce(String) -> String) {
+        let path = self.plugins().join("pipeline.toml");
+        let new = self.plugins().join("pipeline.toml.new");
+        fs::write(&new, change(fs::read_to_string(&path).unwrap())).unwrap();
+        fs::rename(new, path).unwrap();
+    }
+
     /// Where processed events go.
     pub fn processed(&self) -> String {
         format!("processed-{}", self.name)
@@ -131,7 +144,10 @@ impl Pipeline {
         let mut command = Process::command();
         command.current_dir(self.folder.path()).envs(environment.iter().copied());
         command.args(["run", "--plugins", "plugins", "--state-dir", "state"]);
-        command.args(["--brokers", brokers, "--instance", instance, "--workers", "1"]);
+        command.args(["--brokers", brokers, "--instance", instance]);
+        if !more.contains(&"--workers") {
+            command.args(["--workers", "1"]);
+        }
         command.args(["--admin", "127.0.0.1:0", "-X", "session.timeout.ms=3000"]);
         command.args(["-X", "heartbeat.interval.ms=500"]).args(more);
         Process::start(&mut command, &self.log_of(instance))
