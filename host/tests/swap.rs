@@ -23,6 +23,10 @@ use support::process::Process;
 use support::{Read, SOON, read_topic};
 
 const LIVENESS: Duration = Duration::from_secs(60);
+/// After so long the group takes a silent member's partitions away.
+const SESSION: Duration = Duration::from_secs(3);
+/// A rule that never answers.
+const LOOP: &str = "(loop (br 0)) unreachable";
 
 fn broker() -> &'static Broker {
     static BROKER: OnceLock<Broker> = OnceLock::new();
@@ -177,7 +181,9 @@ fn under_load(pipeline: &Pipeline, every: Duration, run: impl FnOnce()) -> u64 {
 
 #[test]
 fn a_saved_setting_takes_effect_in_the_running_process() {
-    let pipeline = pipeline("setting", |text| text);
+    let pipeline = pipeline("setting", |text| {
+        replace(&text, "probation-records = 10000", "probation-records = 200")
+    });
     let mut process = pipeline.start("a", &["--workers", "2"]);
     process.await_log("partitions taken over", SOON);
     let sent = under_load(&pipeline, Duration::from_millis(2), || {
@@ -187,11 +193,14 @@ fn a_saved_setting_takes_effect_in_the_running_process() {
         pipeline.edit(|text| replace(&text, "fallback = \"one\"", "fallback = \"two\""));
         process.await_log("first record processed by generation 2", SOON);
         eprintln!("from the save to the first record: {:?}", saved.elapsed());
-        process.await_log("every worker has taken the new rules", SOON);
+        process.await_log("the new rules have passed their probation", SOON);
     });
     let (status, body) = ask(&process, "GET", "/api/v1/status");
     assert_eq!((status, &body["generation"]), (200, &2.into()), "{body}");
     assert_eq!(body["last_reload"]["message"], "categorize: settings", "{body}");
+    assert_eq!(body["on_probation"], false, "{body}");
+    let workers: Vec<_> = body["workers"].as_array().unwrap().iter().collect();
+    assert!(workers.iter().all(|worker| worker["generation"] == 2), "{body}");
     let mut processes = [process];
     pipeline.await_end(&mut processes, LIVENESS);
     processes[0].terminate();
@@ -220,15 +229,17 @@ fn what_is_broken_changes_nothing() {
         let (code, body) = reload(&process);
         assert_eq!((code, &body["outcome"]), (200, &"unchanged".into()), "{body}");
         // Every record that was seen lately makes it fail.
-        let trap = component("rule", &rule_core(ANSWER, "unreachable", "", ""));
-        let own = pipeline.plugins().join("own.wasm");
-        fs::write(&own, trap).unwrap();
-        pipeline
-            .edit(|text| text.replacen("[[stage]]", "[[stage]]\nplugin = \"own\"\n\n[[stage]]", 1));
-        let (code, body) = reload(&process);
-        assert_eq!(code, 422, "{body}");
-        let message = body["message"].as_str().unwrap();
-        assert!(message.starts_with("tried on the last ") && message.contains("own"), "{message}");
+        let stage = "[[stage]]\nplugin = \"own\"\n\n[[stage]]";
+        pipeline.edit(|text| text.replacen("[[stage]]", stage, 1));
+        for (evaluate, why) in [("unreachable", "trap"), (LOOP, "no answer within")] {
+            let core = rule_core(ANSWER, evaluate, "", "");
+            pipeline.add_plugin("own", &component("rule", &core));
+            let (code, body) = reload(&process);
+            let message = body["message"].as_str().unwrap();
+            assert_eq!(code, 422, "{body}");
+            assert!(message.starts_with("tried on the last "), "{message}");
+            assert!(message.contains("own") && message.contains(why), "{message}");
+        }
     });
     let mut processes = [process];
     pipeline.await_end(&mut processes, LIVENESS);
@@ -336,6 +347,12 @@ fn many_swaps_under_load_lose_repeat_and_reorder_nothing() {
     process.await_log("partitions taken over", SOON);
     let sent = under_load(&pipeline, Duration::from_millis(1), || {
         for swap in 0..SWAPS {
+            if swap == SWAPS / 2 {
+                // The group goes on without it: its workers share the partitions anew.
+                process.pause();
+                std::thread::sleep(SESSION + Duration::from_secs(1));
+                process.resume();
+            }
             let settings = ["fallback = \"one\"", "fallback = \"two\""];
             let (from, to) = (settings[swap as usize % 2], settings[1 - swap as usize % 2]);
             pipeline.edit(|text| replace(&text, from, to));
@@ -349,6 +366,8 @@ fn many_swaps_under_load_lose_repeat_and_reorder_nothing() {
     processes[0].terminate();
     let generations = assert_exact(&pipeline, sent);
     eprintln!("{sent} records a partition by {} generations", generations.len());
+    let taken_over = pipeline.logged(&["a"], "partitions taken over");
+    assert!(taken_over > 2, "no rebalance: {}", processes[0].log_tail());
     assert!(generations.len() as u64 > SWAPS / 2, "{generations:?}");
     assert_eq!(dead_letters(&pipeline), 0);
 }

@@ -63,8 +63,8 @@ pub(super) struct Conductor {
     /// Whose request the running build answers, and whose the next one.
     answers: Vec<Answer>,
     asked: Vec<Answer>,
-    /// Who waits until the workers have what was offered.
-    waiting: Vec<(Instant, Answer)>,
+    /// Who waits until the workers have what was offered, with the answer for then, and until when.
+    waiting: Vec<(Instant, Outcome, Answer)>,
 }
 
 impl Conductor {
@@ -338,16 +338,16 @@ impl Conductor {
             }
             status.last_reload = Some(outcome.clone());
         });
-        let until = Instant::now() + ANSWER_MAX;
         for answer in std::mem::take(&mut self.answers) {
-            match kind {
-                Kind::Offered => self.waiting.push((until, answer)),
+            if kind == Kind::Offered {
+                self.waiting.push((Instant::now() + ANSWER_MAX, outcome.clone(), answer));
+            } else {
                 // Who asked may have gone.
-                _ => _ = answer.send(outcome.clone()),
+                let _ = answer.send(outcome.clone());
             }
         }
         if kind == Kind::RolledBack {
-            for (_, answer) in self.waiting.drain(..) {
+            for (_, _, answer) in self.waiting.drain(..) {
                 let _ = answer.send(outcome.clone());
             }
         }
@@ -366,16 +366,13 @@ impl Conductor {
     }
 
     fn answer_waiting(&mut self) {
-        let is_taken = self.live.trial.is_taken();
-        let now = Instant::now();
-        if self.waiting.is_empty() || !is_taken && self.waiting.iter().all(|(at, _)| *at > now) {
-            return;
-        }
-        let last = self.status.lock().unwrap_or_else(PoisonError::into_inner).last_reload.clone();
-        let Some(last) = last else { return };
-        let outcome = Outcome { taken: is_taken, ..last };
-        for (_, answer) in self.waiting.drain(..) {
-            let _ = answer.send(outcome.clone());
+        let (now, taken) = (Instant::now(), self.live.trial.is_taken());
+        for (until, outcome, answer) in std::mem::take(&mut self.waiting) {
+            if taken || until <= now {
+                let _ = answer.send(Outcome { taken, ..outcome });
+            } else {
+                self.waiting.push((until, outcome, answer));
+            }
         }
     }
 

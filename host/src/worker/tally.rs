@@ -164,3 +164,57 @@ fn add(stage: &mut StageStatus, counts: &StageCounts) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::chain::guest::{Fault, Guest, Outcome, Transform, TransformRecord};
+    use crate::chain::{Limits, OnError, Stage};
+
+    struct Pass;
+
+    impl Transform for Pass {
+        fn transform(
+            &mut self,
+            records: &[TransformRecord<'_>],
+            _now: i64,
+        ) -> Result<Vec<Outcome>, Fault> {
+            Ok(vec![Outcome::Pass; records.len()])
+        }
+    }
+
+    fn chain(names: &[&str]) -> Chain {
+        let stage = |name: &&str| Stage {
+            name: (*name).to_owned(),
+            guest: Guest::Transform(Box::new(Pass)),
+            on_error: OnError::default(),
+            topics: Arc::new([]),
+        };
+        let chain = Chain::new(names.iter().map(stage).collect(), Vec::new(), Limits::default());
+        chain.unwrap_or_else(|errors| panic!("{errors:?}"))
+    }
+
+    #[test]
+    fn the_counts_of_a_stage_go_on_under_its_name_through_every_change_of_the_chain() {
+        let record = Record {
+            key: None,
+            value: Some(b"{}"),
+            headers: &[],
+            timestamp: None,
+            partition: 0,
+            offset: 0,
+        };
+        let mut tally = Tally::default();
+        for names in [&["a", "b"][..], &["b", "c"], &["a"], &["c", "a"]] {
+            let mut chain = chain(names);
+            tally.follow(&chain);
+            tally.ran(&chain.run(&[record], 0).expect("nothing stops it"), &[record]);
+        }
+        let counts: Vec<_> =
+            tally.stages().iter().map(|stage| (&*stage.name, stage.records_in)).collect();
+        assert_eq!(counts[1..3], [("c", 2), ("a", 3)]);
+        assert!(counts[3..].contains(&("b", 2)), "{counts:?}");
+    }
+}
