@@ -109,6 +109,7 @@ fn snapshot(partition: i32, watermark: i64) -> Snapshot {
         stages: vec![stage],
         open_windows: Vec::new(),
         generation: 7,
+        ..Snapshot::default()
     }
 }
 

@@ -14,7 +14,7 @@ use super::watch::Watch;
 use super::{Event, Handle, Running, now_millis, probation};
 use crate::pipeline::Generation;
 use crate::worker::status::WorkerStatus;
-use crate::worker::{Offers, Trial};
+use crate::worker::{Offers, Rates, Trial};
 
 /// How often the workers are looked at while a generation is new to them.
 const LOOK: Duration = Duration::from_millis(10);
@@ -232,7 +232,8 @@ impl Conductor {
         let Ready { generation, chains, changes, read, prove, proven_on } = ready;
         let number = self.live.trial.number + 1;
         let probation = Some(probation(&generation));
-        let trial = Arc::new(Trial::new(number, generation.hash(), probation, self.workers.len()));
+        let (usual, workers) = (self.usual(), self.workers.len());
+        let trial = Arc::new(Trial::new(number, generation.hash(), probation, usual, workers));
         let times = generation.times();
         tracing::info!(
             generation = number,
@@ -252,6 +253,15 @@ impl Conductor {
             self.fallbacks.remove(0);
         }
         self.end(Kind::Offered, changes);
+    }
+
+    /// The errors of each stage in all workers.
+    fn usual(&self) -> Rates {
+        let mut usual = Rates::new();
+        for (stage, rate) in self.workers.iter().flat_map(|worker| worker.snapshot().errors) {
+            usual.entry(stage).or_default().add(rate);
+        }
+        usual
     }
 
     /// What workers have found out about what they were offered.
@@ -306,8 +316,8 @@ impl Conductor {
         };
         // One that had not come through its own probation begins it again.
         let probation = (!target.is_good).then(|| probation(&target.generation));
-        let hash = target.generation.hash();
-        let trial = Arc::new(Trial::new(number, hash, probation, self.workers.len()));
+        let (hash, workers) = (target.generation.hash(), self.workers.len());
+        let trial = Arc::new(Trial::new(number, hash, probation, self.usual(), workers));
         self.offers.offer(Arc::clone(&trial), chains);
         let given_up = std::mem::replace(&mut self.live, Live::new(target.generation, trial));
         let message = format!(

@@ -137,7 +137,7 @@ impl Drop for Reload {
 
 /// How the first generation of a process is shown to its workers.
 pub fn first_trial(generation: &Generation, workers: usize) -> Arc<Trial> {
-    Arc::new(Trial::new(1, generation.hash(), None, workers))
+    Arc::new(Trial::good(1, generation.hash(), workers))
 }
 
 fn probation(generation: &Generation) -> Probation {

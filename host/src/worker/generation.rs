@@ -8,7 +8,7 @@ use super::control::Control;
 use super::failure::Failure;
 use super::job::Delivery;
 use super::run::Worker;
-use super::trial::{Errors, Trial};
+use super::trial::{Errors, Rates, Trial};
 use crate::chain::{Place, Processed, Stop};
 
 /// How often a worker whose generation is condemned looks for another.
@@ -55,8 +55,8 @@ impl Worker {
         let Some((trial, chain)) = self.offers.take(self.number) else { return Ok(true) };
         let before = std::mem::take(&mut self.running.errors);
         let before = match self.running.trial.condemned() {
-            None => before.into_before(),
-            Some(_) => before.into_before_of_it(),
+            None => before.known(),
+            Some(_) => before.into_before(),
         };
         let errors = Errors::new(chain.stage_names(), before);
         self.tally.follow(&chain);
@@ -92,7 +92,7 @@ impl Worker {
         if running.is_watched
             && !Control::NoProbation.is_on()
             && let Some(probation) = &running.trial.probation
-            && let Some(reason) = running.errors.too_many(&probation.errors)
+            && let Some(reason) = running.errors.too_many(&running.trial, &probation.errors)
         {
             running.trial.condemn(reason);
         }
@@ -134,6 +134,11 @@ impl Worker {
         running.errors.committed();
         self.is_sample_due = true;
         self.end_probation();
+    }
+
+    /// The errors that are usual in this worker, by name of the stage.
+    pub(super) fn usual_errors(&self) -> Rates {
+        self.running.errors.known()
     }
 
     /// The transaction is given up.

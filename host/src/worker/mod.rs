@@ -33,4 +33,4 @@ pub use pool::{Ended, Pool};
 pub use run::{Event, Left};
 pub use sample::Seen;
 pub use stop::Stop;
-pub use trial::{ErrorLimits, Probation, Rate, Trial};
+pub use trial::{ErrorLimits, Probation, Rate, Rates, Trial};

@@ -27,7 +27,7 @@ impl Offers {
 
     /// The only generation that there will ever be.
     pub fn fixed(hash: &str, chains: Vec<Chain>) -> Self {
-        Self::new(Arc::new(Trial::new(1, hash, None, chains.len())), chains)
+        Self::new(Arc::new(Trial::good(1, hash, chains.len())), chains)
     }
 
     /// Puts a generation of a higher number in the place of the one before. All workers see it at
@@ -79,7 +79,7 @@ mod tests {
     fn a_worker_gets_the_newest_generation_once() {
         let offers = Offers::fixed("a", vec![chain(), chain()]);
         assert_eq!(offers.take(0).map(|(trial, _)| trial.number), Some(1));
-        let trial = |number| Arc::new(Trial::new(number, "b", None, 2));
+        let trial = |number| Arc::new(Trial::good(number, "b", 2));
         offers.offer(trial(2), vec![chain(), chain()]);
         offers.offer(trial(3), vec![chain(), chain()]);
         assert_eq!(offers.newest(), 3);

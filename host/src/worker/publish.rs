@@ -41,6 +41,7 @@ impl Worker {
                 .flat_map(|windows| windows.open_windows(Snapshot::GROUPS_MAX))
                 .collect(),
             generation: self.running.trial.number,
+            errors: self.usual_errors(),
         });
         self.published = Instant::now();
         self.publish_after = EVERY.max(started.elapsed() * PAUSE_FACTOR);

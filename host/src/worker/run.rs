@@ -17,7 +17,7 @@ use super::sink::Sink;
 use super::status::WorkerStatus;
 use super::stop::Stop;
 use super::tally::Tally;
-use super::trial::Errors;
+use super::trial::{Errors, Rates};
 use crate::chain::Chain;
 use crate::kafka::{Consumer, GroupOptions, KafkaError, Rebalance};
 use crate::window::{ClosedWindow, Windows};
@@ -114,7 +114,7 @@ impl Worker {
         offers: Arc<Offers>,
     ) -> Self {
         let (trial, chain) = offers.take(number).expect("each worker has a first chain");
-        let errors = Errors::new(chain.stage_names(), std::collections::HashMap::new());
+        let errors = Errors::new(chain.stage_names(), Rates::new());
         let windows = job.windows.iter().map(|window| Windows::new(window.spec.clone())).collect();
         Self {
             tally: Tally::new(&chain),

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use super::sample::Sample;
+use super::trial::Rates;
 use crate::window::OpenWindow;
 
 /// A histogram of durations with fixed bounds.
@@ -119,6 +120,8 @@ pub struct Snapshot {
     pub open_windows: Vec<OpenWindow>,
     /// The generation of the rules that it runs.
     pub generation: u64,
+    /// The errors of its stages that are committed, lately.
+    pub errors: Rates,
 }
 
 impl Snapshot {

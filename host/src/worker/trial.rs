@@ -8,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use crate::chain::{Processed, StageCounts};
 
+/// Errors by name of the stage.
+pub type Rates = HashMap<String, Rate>;
+
 /// When a generation is one to go back from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ErrorLimits {
@@ -43,7 +46,8 @@ impl Rate {
         Self { records: counts.records, errors: counts.rejected + counts.faults.total() }
     }
 
-    fn add(&mut self, other: Self) {
+    /// Both together.
+    pub fn add(&mut self, other: Self) {
         self.records += other.records;
         self.errors += other.errors;
     }
@@ -71,6 +75,8 @@ pub struct Trial {
     pub hash: String,
     /// None for one that is known to be good.
     pub probation: Option<Probation>,
+    /// What is usual, by name of the stage: what all workers have seen of it so far.
+    usual: Rates,
     workers: Vec<Stand>,
     /// When the first record was committed that it processed, and by which worker.
     first: OnceLock<(Instant, usize)>,
@@ -85,12 +91,24 @@ struct Stand {
 }
 
 impl Trial {
+    /// One that no worker has taken yet, and that is known to be good.
+    pub fn good(number: u64, hash: &str, workers: usize) -> Self {
+        Self::new(number, hash, None, Rates::new(), workers)
+    }
+
     /// One that no worker has taken yet.
-    pub fn new(number: u64, hash: &str, probation: Option<Probation>, workers: usize) -> Self {
+    pub fn new(
+        number: u64,
+        hash: &str,
+        probation: Option<Probation>,
+        usual: Rates,
+        workers: usize,
+    ) -> Self {
         Self {
             number,
             hash: hash.to_owned(),
             probation,
+            usual,
             workers: (0..workers).map(|_| Stand::default()).collect(),
             first: OnceLock::new(),
             condemned: OnceLock::new(),
@@ -137,13 +155,15 @@ impl Trial {
 
 /// What is counted of the errors before a swap looks at about so many records.
 const MEMORY_RECORDS: u64 = 100_000;
+/// What a worker has seen of a stage says little about it before it is so many records.
+const KNOWN_RECORDS: u64 = 1_000;
 
 /// The errors of the running generation in one worker, by stage.
 #[derive(Debug, Default)]
 pub(super) struct Errors {
     stages: Vec<StageErrors>,
     /// What the generation before did, by name of the stage.
-    before: HashMap<String, Rate>,
+    before: Rates,
 }
 
 #[derive(Debug)]
@@ -154,7 +174,7 @@ struct StageErrors {
 }
 
 impl Errors {
-    pub fn new(stages: &[String], before: HashMap<String, Rate>) -> Self {
+    pub fn new(stages: &[String], before: Rates) -> Self {
         let stage = |name: &String| StageErrors {
             name: name.clone(),
             committed: Rate::default(),
@@ -187,10 +207,13 @@ impl Errors {
     }
 
     /// The stage whose errors pass the limits, in this transaction or since the generation was
-    /// taken, as a sentence.
-    pub fn too_many(&self, limits: &ErrorLimits) -> Option<String> {
+    /// taken, as a sentence. A worker that has seen little of the stage before, since it had no
+    /// partitions, goes by what was usual with all.
+    pub fn too_many(&self, trial: &Trial, limits: &ErrorLimits) -> Option<String> {
         self.stages.iter().find_map(|stage| {
-            let before = self.before.get(&stage.name).copied().unwrap_or_default();
+            let rate = |rates: &Rates| rates.get(&stage.name).copied().unwrap_or_default();
+            let (own, usual) = (rate(&self.before), rate(&trial.usual));
+            let before = if own.records < KNOWN_RECORDS { usual } else { own };
             let mut since = stage.committed;
             since.add(stage.open);
             let over =
@@ -202,22 +225,21 @@ impl Errors {
         })
     }
 
-    /// What the next generation is held against: what this one did, or, of a stage that has seen
-    /// nothing, what the one before did.
-    pub fn into_before(self) -> HashMap<String, Rate> {
-        let Self { stages, before } = self;
-        let known = |stage: StageErrors| match stage.committed {
-            Rate { records: 0, .. } => {
-                let before = before.get(&stage.name).copied().unwrap_or_default();
-                (stage.name, before)
+    /// What the next generation is held against: what this one did, and, where that is little, what
+    /// those before it did as well. Nothing that was given up is in it.
+    pub fn known(&self) -> Rates {
+        let known = |stage: &StageErrors| {
+            let mut rate = stage.committed;
+            if rate.records < KNOWN_RECORDS {
+                rate.add(self.before.get(&stage.name).copied().unwrap_or_default());
             }
-            committed => (stage.name, committed),
+            (stage.name.clone(), rate)
         };
-        stages.into_iter().map(known).collect()
+        self.stages.iter().map(known).collect()
     }
 
     /// What it was held against itself, for the successor of a generation that was condemned.
-    pub fn into_before_of_it(self) -> HashMap<String, Rate> {
+    pub fn into_before(self) -> Rates {
         self.before
     }
 }
@@ -245,39 +267,82 @@ mod tests {
         check(rate(0, 0), rate(0, 0), false);
     }
 
-    fn ran(errors: &mut Errors, rejected: u64, records: u64) {
-        let counts = StageCounts { records, rejected, ..StageCounts::default() };
-        errors.ran(&Processed { stages: vec![counts], ..Processed::default() });
+    /// The stage `a`, whose errors are told if they are too many.
+    struct One {
+        errors: Errors,
+        trial: Trial,
+    }
+
+    impl One {
+        fn new(before: Rates, usual: Rates) -> Self {
+            let errors = Errors::new(&["a".to_owned()], before);
+            Self { errors, trial: Trial::new(2, "hash", None, usual, 1) }
+        }
+
+        fn ran(&mut self, rejected: u64, records: u64) {
+            let counts = StageCounts { records, rejected, ..StageCounts::default() };
+            self.errors.ran(&Processed { stages: vec![counts], ..Processed::default() });
+        }
+
+        fn committed(mut self, rejected: u64, records: u64) -> Self {
+            self.ran(rejected, records);
+            self.errors.committed();
+            self
+        }
+
+        #[track_caller]
+        fn check(&self, expected: Option<&str>) {
+            let told = self.errors.too_many(&self.trial, &LIMITS);
+            match expected {
+                None => assert_eq!(told, None),
+                Some(part) => {
+                    assert!(told.as_ref().is_some_and(|told| told.contains(part)), "{told:?}")
+                }
+            }
+        }
+    }
+
+    fn rates(errors: u64, records: u64) -> Rates {
+        Rates::from([("a".to_owned(), rate(errors, records))])
     }
 
     #[test]
     fn a_transaction_counts_by_itself_and_with_what_was_committed_but_not_once_it_is_given_up() {
-        let mut errors = Errors::new(&["a".to_owned()], HashMap::new());
-        ran(&mut errors, 10, 100);
-        errors.committed();
-        assert_eq!(errors.too_many(&LIMITS), None);
-        ran(&mut errors, 10, 100);
-        assert!(errors.too_many(&LIMITS).is_some_and(|text| text.contains("20 of 200")));
-        errors.clear();
-        assert_eq!(errors.too_many(&LIMITS), None);
+        let mut one = One::new(Rates::new(), Rates::new()).committed(10, 100);
+        one.check(None);
+        one.ran(10, 100);
+        one.check(Some("20 of 200"));
+        one.errors.clear();
+        one.check(None);
         // A good past does not hide a transaction of which everything is bad.
-        ran(&mut errors, 0, 50_000);
-        errors.committed();
-        ran(&mut errors, 100, 100);
-        assert!(errors.too_many(&LIMITS).is_some_and(|text| text.contains("100 of 100")));
+        let mut one = one.committed(0, 50_000);
+        one.ran(100, 100);
+        one.check(Some("100 of 100"));
     }
 
     #[test]
-    fn what_was_usual_is_known_by_the_name_of_the_stage() {
-        let mut first = Errors::new(&["a".to_owned()], HashMap::new());
-        ran(&mut first, 30, 100);
-        first.committed();
-        let names = ["b".to_owned(), "a".to_owned()];
-        let second = Errors::new(&names, first.into_before());
-        let mut third = Errors::new(&["a".to_owned()], second.into_before());
-        ran(&mut third, 50, 100);
-        assert_eq!(third.too_many(&LIMITS), None);
-        ran(&mut third, 50, 50);
-        assert!(third.too_many(&LIMITS).is_some());
+    fn what_was_usual_is_no_error_and_little_is_not_taken_for_usual() {
+        let first = One::new(Rates::new(), Rates::new()).committed(300, 1_000);
+        // Ten records without an error are no reason to expect none.
+        let second = One::new(first.errors.known(), Rates::new()).committed(0, 10);
+        let mut third = One::new(second.errors.known(), Rates::new());
+        third.ran(50, 100);
+        third.check(None);
+        third.ran(50, 50);
+        third.check(Some("of 150"));
+        let fixed = One::new(rates(300, 1_000), Rates::new()).committed(0, 1_000);
+        let mut next = One::new(fixed.errors.known(), Rates::new());
+        next.ran(50, 100);
+        next.check(Some("before 0 of 1000"));
+    }
+
+    #[test]
+    fn a_worker_that_had_no_partitions_goes_by_what_all_have_seen() {
+        let mut one = One::new(Rates::new(), rates(300, 1_000));
+        one.ran(50, 100);
+        one.check(None);
+        let mut one = One::new(rates(0, 1_000), rates(300, 1_000));
+        one.ran(50, 100);
+        one.check(Some("50 of 100"));
     }
 }
