@@ -15,9 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use host::demo::generate::Spec;
+use host::demo::generate::{Mix, Spec};
 use plugin_support::{ANSWER, component, rule_core, trapping};
 use support::broker::{Broker, Options};
+use support::comparison::Promise;
 use support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
 use support::process::Process;
 use support::{Read, SOON, read_topic};
@@ -208,6 +209,38 @@ fn a_saved_setting_takes_effect_in_the_running_process() {
     assert_eq!(dead_letters(&pipeline), 0);
 }
 
+/// Generations of the same behaviour: what comes out is what a run without swaps would give, late
+/// records and windows included.
+#[test]
+fn windows_count_on_through_every_swap() {
+    let pipeline = Pipeline::with_input("windows", &broker().brokers(), |text| text);
+    let start_ms = Utc::now().timestamp_millis() - 200_000;
+    let mix = Mix {
+        invalid: 0.005,
+        late: 0.01,
+        late_by: Duration::from_secs(300),
+        jitter: Duration::from_secs(3),
+        ..Mix::default()
+    };
+    let mut feed =
+        Feed::new(&pipeline, Spec { seed: 7, start_ms, rate: 100, mix, ..Spec::default() });
+    let mut process = pipeline.start("a", &["--workers", "2"]);
+    process.await_log("partitions taken over", SOON);
+    for swap in 0..10_u64 {
+        feed.pace(swap * 2_000..(swap + 1) * 2_000, 10_000, |_| true);
+        let limits = ["call = \"100ms\"", "call = \"200ms\""];
+        let (from, to) = (limits[swap as usize % 2], limits[1 - swap as usize % 2]);
+        pipeline.edit(|text| replace(&text, from, to));
+        let (code, body) = reload(&process);
+        assert_eq!((code, &body["generation"]), (200, &(swap + 2).into()), "{body}");
+    }
+    feed.finish();
+    let mut processes = [process];
+    pipeline.await_end(&mut processes, LIVENESS);
+    processes[0].terminate();
+    pipeline.differences(Promise::ExactlyOnce).assert_none();
+}
+
 #[test]
 fn what_is_broken_changes_nothing() {
     let pipeline = pipeline("broken", |text| text);
@@ -261,7 +294,7 @@ fn goes_back(name: &str, more: &[&str]) -> (Pipeline, u64) {
     numbered.send_many("android", 500);
     pipeline.await_end(&mut processes, LIVENESS);
     pipeline.add_plugin("own", &trapping());
-    processes[0].await_log("every worker has taken the new rules", SOON);
+    processes[0].await_log("every worker runs these rules", SOON);
     numbered.send_many("android", 500);
     pipeline.await_end(&mut processes, LIVENESS);
     numbered.send_many("iOS", 500);
@@ -314,7 +347,7 @@ fn rejecting(name: &str, environment: &[(&str, &str)]) -> usize {
         let stage = "plugin = \"timestamps\"\n";
         replace(&text, stage, &format!("{stage}[stage.settings]\nmalformed = \"reject\"\n"))
     });
-    processes[0].await_log("every worker has taken the new rules", SOON);
+    processes[0].await_log("every worker runs these rules", SOON);
     numbered.malformed = true;
     numbered.send_many("android", 50);
     pipeline.await_end(&mut processes, LIVENESS);

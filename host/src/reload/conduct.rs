@@ -276,7 +276,7 @@ impl Conductor {
         if !live.is_taken_told && live.trial.is_taken() {
             live.is_taken_told = true;
             let ms = millis(live.offered.elapsed());
-            tracing::info!(generation = number, ms, "every worker has taken the new rules");
+            tracing::info!(generation = number, ms, "every worker runs these rules");
         }
         if !live.is_first_told
             && let Some((at, worker)) = live.trial.first()

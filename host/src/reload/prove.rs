@@ -92,3 +92,30 @@ fn run(chain: &mut Chain, sample: &[Arc<Seen>], now: i64) -> Result<Processed, S
     chain.transaction_started();
     chain.run(&records, now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::FaultCounts;
+
+    #[test]
+    fn only_what_the_running_rules_do_not_do_speaks_against_new_ones() {
+        const LIMITS: ErrorLimits = ErrorLimits { share_max: 0.05, errors_min: 20 };
+        let counts = |rejected, trap| StageCounts {
+            records: 256,
+            rejected,
+            faults: FaultCounts { trap, ..FaultCounts::default() },
+            ..StageCounts::default()
+        };
+        let check = |now: (u64, u64), usual: (u64, u64), expected: Option<&str>| {
+            let judged = judge(&counts(now.0, now.1), &counts(usual.0, usual.1), &LIMITS);
+            assert_eq!(judged.err().as_deref(), expected);
+        };
+        check((0, 1), (0, 0), Some("failed on 1 of 256 records"));
+        check((0, 1), (0, 1), None);
+        check((19, 0), (0, 0), None);
+        let reason = "rejected 20 of 256 records, where the running rules reject 0";
+        check((20, 0), (0, 0), Some(reason));
+        check((20, 0), (10, 0), None);
+    }
+}

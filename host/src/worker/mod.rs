@@ -1,5 +1,6 @@
-//! The loop: gather, run, produce, commit; recovery and rebalance as one path. Parses no JSON
-//! and knows nothing of wasmtime.
+//! The loop: gather, run, produce, commit; recovery and rebalance as one path. Takes new rules between
+//! two transactions, and gives them up when their errors are too many. Parses no JSON and knows
+//! nothing of wasmtime.
 
 mod backoff;
 mod batch;
