@@ -200,6 +200,7 @@ fn a_saved_setting_takes_effect_in_the_running_process() {
     assert_eq!((status, &body["generation"]), (200, &2.into()), "{body}");
     assert_eq!(body["last_reload"]["message"], "categorize: settings", "{body}");
     assert_eq!(body["on_probation"], false, "{body}");
+    assert_eq!(body["last_reload"]["taken"], true, "{body}");
     let workers: Vec<_> = body["workers"].as_array().unwrap().iter().collect();
     assert!(workers.iter().all(|worker| worker["generation"] == 2), "{body}");
     let mut processes = [process];

@@ -124,9 +124,11 @@ impl Conductor {
     }
 
     fn wait(&self) -> Duration {
-        let is_new = !self.live.is_good || !self.live.is_first_told;
-        if is_new || self.hints.is_some() || !self.waiting.is_empty() {
+        if !self.live.is_good || self.hints.is_some() || !self.waiting.is_empty() {
             LOOK
+        } else if !self.live.is_first_told {
+            // Nothing comes in: nobody waits for that line.
+            10 * LOOK
         } else {
             LOOK_AT_FOLDER
         }
@@ -212,6 +214,8 @@ impl Conductor {
             Verdict::Unchanged(generation) => {
                 // What is no part of the rules, such as this section, is taken at once.
                 self.live.generation = generation;
+                let number = self.live.trial.number;
+                tracing::info!(generation = number, "the files have the rules that run");
                 self.end(Kind::Unchanged, "the rules are the ones that run".to_owned());
             }
             Verdict::Invalid(reason) => self.refuse(Kind::Invalid, reason),
@@ -271,13 +275,17 @@ impl Conductor {
         if let Some(reason) = self.live.trial.condemned().map(str::to_owned) {
             self.roll_back(&reason);
         }
-        let live = &mut self.live;
-        let number = live.trial.number;
-        if !live.is_taken_told && live.trial.is_taken() {
-            live.is_taken_told = true;
-            let ms = millis(live.offered.elapsed());
+        let number = self.live.trial.number;
+        if !self.live.is_taken_told && self.live.trial.is_taken() {
+            self.live.is_taken_told = true;
+            let ms = millis(self.live.offered.elapsed());
             tracing::info!(generation = number, ms, "every worker runs these rules");
+            self.show(|status| {
+                let last = status.last_reload.as_mut().filter(|last| last.generation == number);
+                last.into_iter().for_each(|last| last.taken = true);
+            });
         }
+        let live = &mut self.live;
         if !live.is_first_told
             && let Some((at, worker)) = live.trial.first()
         {
