@@ -11,6 +11,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -84,6 +85,10 @@ enum Fault {
     Fence(usize),
     /// kill -9 of the only broker, then started again.
     Broker,
+    /// Both processes get rules of another hash and the same behaviour.
+    Swap,
+    /// A plugin's file is half-written for a while.
+    HalfWritten,
     /// The next such request of the second process loses its reply, or is executed seconds after
     /// its connection was cut.
     Cut(Cut),
@@ -108,6 +113,10 @@ fn plan(random: &mut ChaCha8Rng, rounds: u64) -> Vec<Fault> {
             Fault::Pause(1 - one),
             Fault::Fence(number % 2),
             Fault::Broker,
+            Fault::Swap,
+            Fault::Swap,
+            Fault::Swap,
+            Fault::HalfWritten,
         ];
         for _ in 0..3 {
             let api = CUT[random.next_u32() as usize % CUT.len()];
@@ -133,6 +142,8 @@ fn kinds(plan: &[Fault]) -> String {
             Fault::Pause(_) => "SIGSTOP of 8 s",
             Fault::Fence(_) => "fenced",
             Fault::Broker => "broker killed",
+            Fault::Swap => "swap",
+            Fault::HalfWritten => "file half-written",
             Fault::Cut(Cut::LoseReply { .. }) => "reply lost",
             Fault::Cut(Cut::Late { .. }) => "request late",
         };
@@ -179,6 +190,19 @@ impl Run<'_> {
                 self.broker.kill(0);
                 wait(random, 0..1_500);
                 self.broker.restart(0);
+            }
+            Fault::Swap => self.pipeline.edit(|text| {
+                let (short, long) = ("call = \"100ms\"", "call = \"200ms\"");
+                let (from, to) = if text.contains(short) { (short, long) } else { (long, short) };
+                assert!(text.contains(from));
+                text.replace(from, to)
+            }),
+            Fault::HalfWritten => {
+                let path = self.pipeline.plugins().join("filter.wasm");
+                let whole = fs::read(&path).unwrap();
+                fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+                wait(random, 0..2_000);
+                fs::write(&path, whole).unwrap();
             }
             // It strikes when such a request comes, which may be in the middle of the next fault.
             Fault::Cut(cut) => drop(self.proxy.arm(cut)),
@@ -230,13 +254,14 @@ fn run_seed(broker: &Broker, proxy: &Proxy, seed: u64, count: u64) {
     let differences = pipeline.differences(Promise::ExactlyOnce);
     println!(
         "seed {seed}: {} records, {} s, {}: {} recoveries, {} takeovers, {} rewinds, \
-         {} differences (lost, repeated, out of order, windows)",
+         {} generations taken, {} differences (lost, repeated, out of order, windows)",
         feed.sent(),
         started.elapsed().as_secs(),
         kinds(&plan),
         pipeline.logged(&INSTANCES, "going back to what is committed"),
         pipeline.logged(&INSTANCES, "partitions taken over"),
         pipeline.logged(&INSTANCES, "rewound to what is committed"),
+        pipeline.logged(&INSTANCES, "every worker runs these rules"),
         differences.count(),
     );
     if differences.count() > 0 {

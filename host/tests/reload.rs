@@ -162,3 +162,28 @@ fn ten_saves_are_one_reload_and_a_touch_is_none() {
     assert_eq!((counts.offered, counts.unchanged, counts.refused), (2, 0, 0));
     assert_eq!(status.last_reload.unwrap().message, "own removed");
 }
+
+#[test]
+fn what_changes_is_said_in_one_line() {
+    let watched = Watched::new();
+    let (filter, own) = ("[[stage]]\nplugin = \"filter\"\n", "[[stage]]\nplugin = \"own\"\n");
+    let second = "[[stage]]\nplugin = \"own\"\nname = \"second\"\n";
+    let head = TOML.split("[[stage]]").next().unwrap();
+    let check = |stages: &[&str], expected: &str| {
+        let before = watched.status().generation;
+        watched.write("pipeline.toml", format!("{head}{}", stages.concat()));
+        let status = watched.wait(|status| status.generation > before);
+        assert_eq!(status.last_reload.unwrap().message, expected);
+    };
+    check(&[own, filter], "order: own, filter");
+    let skip = format!("{own}on-error = \"skip\"\n");
+    check(&[&skip, filter], "own: on-error");
+    let any = format!("{filter}settings = {{ keep = \"any\" }}\n");
+    check(&[own, &any], "own: on-error; filter: settings");
+    check(&[&any, own, "limits = { call = \"1s\" }\n"], "own: limits; order: filter, own");
+    let hash = watched.status().stages[1].hash.clone();
+    let expected = format!("own: limits; second added ({hash}); filter removed");
+    check(&[own, second], &expected);
+    let shares = "[dead-letters]\nreject-share-max = 0.1\n";
+    check(&[own, second, shares], "limits");
+}
