@@ -3,7 +3,7 @@
 //! when it turns out to be broken. Never touches a worker's state: it puts chains where workers look
 //! for them, and reads what they publish.
 //!
-//! [`Reload::start`] runs one thread that decides ([`conduct`]) and, for each build, one that
+//! [`Reload::start`] runs one thread that decides (`conduct`) and, for each build, one that
 //! works, so that going back never waits for a compiler.
 
 mod build;
