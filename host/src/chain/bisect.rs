@@ -25,9 +25,20 @@ pub(super) struct Judged<A> {
     pub faulty_calls: u64,
 }
 
-/// Calls a stage with all of its records, and where that fails with halves, quarters and so on,
-/// until each record has an answer or is alone with its fault. A fault that does not repeat in
-/// the halves is nobody's, and their answers count.
+/// Into how many parts records are divided that a stage failed on. Halves need the fewest calls.
+const PARTS: usize = 2;
+
+/// The same where the stage gave no answer in time: a call that fails so costs its whole time
+/// however few its records are, so that the fewest of these count, not the fewest calls.
+const PARTS_SLOW: usize = 16;
+
+/// Calls a stage with all of its records, and where that fails with parts of them, parts of these
+/// and so on, until each record has an answer or is alone with its fault. A fault that does not
+/// repeat in the parts is nobody's, and their answers count.
+///
+/// A record that fails alone is guilty if the call before failed too, so that a fresh instance
+/// judged it; else it is asked about once more, since what failed may be what earlier calls left
+/// behind in the instance.
 ///
 /// `source` says which input record a record of the call came from, for the message of a stop.
 pub(super) fn judge<'r, A>(
@@ -44,12 +55,14 @@ pub(super) fn judge<'r, A>(
     open.push(0..records);
     let spent_before = budget.spent;
     let mut search: Option<Instant> = None;
+    let mut fresh = false;
     while let Some(range) = open.pop() {
         let started = Instant::now();
         let answer = call(range.clone());
         let fault = match answer {
             Ok(answer) => {
                 parts.push((range, Ok(answer)));
+                fresh = false;
                 continue;
             }
             Err(Fault::Instance(message)) => {
@@ -71,18 +84,27 @@ pub(super) fn judge<'r, A>(
                 offset: record.offset,
             });
         }
-        if range.len() == 1 {
+        let judged_fresh = std::mem::replace(&mut fresh, true);
+        if range.len() > 1 {
+            open.extend(divided(range, &fault).rev());
+        } else if judged_fresh {
             parts.push((range, Err(fault)));
         } else {
-            let middle = range.start + range.len() / 2;
-            open.push(middle..range.end);
-            open.push(range.start..middle);
+            open.push(range);
         }
     }
     if let Some(search) = search {
         budget.spent = spent_before + search.elapsed();
     }
     Ok(Judged { parts, faulty_calls })
+}
+
+/// The parts of these records, in order.
+fn divided(range: Range<usize>, fault: &Fault) -> impl DoubleEndedIterator<Item = Range<usize>> {
+    let parts = if let Fault::Deadline(_) = fault { PARTS_SLOW } else { PARTS };
+    let (length, count) = (range.len(), parts.min(range.len()));
+    let border = move |part: usize| range.start + length * part / count;
+    (0..count).map(move |part| border(part)..border(part + 1))
 }
 
 impl FaultCounts {
