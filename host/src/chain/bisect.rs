@@ -25,12 +25,10 @@ pub(super) struct Judged<A> {
     pub faulty_calls: u64,
 }
 
-/// Into how many parts records are divided that a stage failed on. Halves need the fewest calls.
-const PARTS: usize = 2;
-
-/// The same where the stage gave no answer in time: a call that fails so costs its whole time
-/// however few its records are, so that the fewest of these count, not the fewest calls.
-const PARTS_SLOW: usize = 16;
+/// Into how many parts records are divided that a stage failed on. Halves would need the fewest
+/// calls; what costs is the calls that fail, each a new instance, or its whole time where it loops,
+/// and many parts need the fewest of these.
+const PARTS: usize = 16;
 
 /// Calls a stage with all of its records, and where that fails with parts of them, parts of these
 /// and so on, until each record has an answer or is alone with its fault. A fault that does not
@@ -86,7 +84,7 @@ pub(super) fn judge<'r, A>(
         }
         let judged_fresh = std::mem::replace(&mut fresh, true);
         if range.len() > 1 {
-            open.extend(divided(range, &fault).rev());
+            open.extend(divided(range).rev());
         } else if judged_fresh {
             parts.push((range, Err(fault)));
         } else {
@@ -100,9 +98,8 @@ pub(super) fn judge<'r, A>(
 }
 
 /// The parts of these records, in order.
-fn divided(range: Range<usize>, fault: &Fault) -> impl DoubleEndedIterator<Item = Range<usize>> {
-    let parts = if let Fault::Deadline(_) = fault { PARTS_SLOW } else { PARTS };
-    let (length, count) = (range.len(), parts.min(range.len()));
+fn divided(range: Range<usize>) -> impl DoubleEndedIterator<Item = Range<usize>> {
+    let (length, count) = (range.len(), PARTS.min(range.len()));
     let border = move |part: usize| range.start + length * part / count;
     (0..count).map(move |part| border(part)..border(part + 1))
 }
