@@ -162,6 +162,29 @@ fn a_stage_that_loops_on_every_record_stops_the_pipeline_and_nothing_is_committe
     assert_eq!(all(&pipeline, &pipeline.dead_letters()), []);
 }
 
+#[test]
+fn a_stage_that_fails_now_and_then_does_not_stop_the_pipeline_however_many_records_a_commit_has() {
+    let pipeline = Pipeline::with_input("often", &broker().brokers(), |text| {
+        text.replacen("[[stage]]", "[[stage]]\nplugin = \"trapping\"\n\n[[stage]]", 1)
+            .replace("commit-interval = \"200ms\"", "commit-interval = \"4s\"")
+            .replace("batch-records = 2000", "batch-records = 500")
+    });
+    pipeline.add_plugin("trapping", &trapping());
+    let mut feed = Feed::new(&pipeline, events(12, 0));
+    let now = Utc::now().timestamp_millis();
+    let key = key_for(1);
+    for number in 0..10_000 {
+        let device = if number % 250 == 0 { "iOS" } else { "android" };
+        feed.send_one(1, Some(key.as_bytes()), event(device, now).as_bytes(), now);
+    }
+    feed.flush();
+    let mut processes = [pipeline.start("a", &[])];
+    pipeline.await_end(&mut processes, LIVENESS);
+    processes[0].terminate();
+    assert_eq!(all(&pipeline, &pipeline.processed()).len(), 9_960);
+    assert_eq!(all(&pipeline, &pipeline.dead_letters()).len(), 40);
+}
+
 /// Runs ten events, every other one of them from iOS, through the trapping stage, before the filter
 /// or behind it; the reasons of the dead letters.
 fn reasons_of_traps(name: &str, is_first: bool) -> Vec<Option<String>> {

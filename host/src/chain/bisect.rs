@@ -14,6 +14,15 @@ pub(super) struct Budget {
     spent: Duration,
 }
 
+impl Budget {
+    /// Whether a quarter of what faults may cost is spent.
+    pub(super) fn is_strained(&self, limits: &Limits) -> bool {
+        let calls = self.calls.saturating_mul(4) >= limits.faulty_calls_max;
+        let spent = self.spent.saturating_mul(4) >= limits.fault_time_max;
+        self.calls > 0 && (calls || spent)
+    }
+}
+
 /// The answer to some neighbouring records; a fault only where it is one record.
 pub(super) type Part<A> = (Range<usize>, Result<A, Fault>);
 

@@ -145,6 +145,18 @@ impl Chain {
         self.each_decoding(Rejects::transaction_started);
     }
 
+    /// Whether the transaction should end here if it can: a stage has spent a quarter of what its
+    /// faults may cost in it. So the limit is that of a batch or two, and not of however many of
+    /// them, each with its guilty record, come in until the commit is due.
+    pub fn is_strained(&self) -> bool {
+        self.steps.iter().any(|step| match step {
+            Step::Rules(segment) => {
+                segment.rules.iter().any(|rule| rule.member.budget.is_strained(&self.limits))
+            }
+            Step::Transform(stage) => stage.member.budget.is_strained(&self.limits),
+        })
+    }
+
     /// Tells the chain that the transaction is given up: its records come again, and must not
     /// count twice in the share of dead letters.
     pub fn transaction_failed(&mut self) {

@@ -118,6 +118,12 @@ impl Worker {
         Failure::RolledBack(format!("generation {} is given up: {stop}", trial.number))
     }
 
+    /// Whether faults have cost so much that the transaction ends before its time. Not on
+    /// probation, where as much as possible is to be gone back from.
+    pub(super) fn is_strained(&self) -> bool {
+        !self.running.is_watched && self.chain.is_strained()
+    }
+
     /// Whether each batch is committed by itself: at-least-once on probation, so that nothing that was
     /// written before the generation turned out to be broken comes again.
     pub(super) fn is_cautious(&self) -> bool {

@@ -194,7 +194,8 @@ impl Worker {
             let due = |since: Instant| since.elapsed() >= self.job.commit_interval;
             let is_held_up = Control::TimerByOutput.is_on() && self.tally.records_out == 0;
             let is_due = self.uncommitted_since.is_some_and(due) && !is_held_up;
-            if is_due || self.is_cautious() && self.uncommitted_since.is_some() {
+            let is_early = self.is_cautious() || self.is_strained();
+            if is_due || is_early && self.uncommitted_since.is_some() {
                 self.commit()?;
                 self.backoff.succeeded();
             }
