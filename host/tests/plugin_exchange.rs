@@ -8,7 +8,7 @@ use host::event::{
     Change, Column, Edit, Edits, Form, Index, OwnedValue, Packed, Plan, Read, Source, Value,
 };
 use host::plugin::{Engine, LoadLimits};
-use plugin_support::{ANSWER, WIT, component, component_of, rule_core, transform_core};
+use plugin_support::{ANSWER, component, rule_core, transform_core, wasi};
 
 fn configure(bytes: &[u8], settings: &str) -> Guest {
     let engine = Engine::new(None).expect("engine");
@@ -200,65 +200,22 @@ fn records_go_down_and_outputs_come_up_unchanged() {
     assert_eq!(outcomes, [emitted(record), emitted(bare), emitted(empty_key)]);
 }
 
-const WASI: &[&str] = &[
-    "package wasi:io@0.2.0; interface poll { resource pollable { block: func(); } }",
-    "package wasi:clocks@0.2.3;
-     interface wall-clock { record datetime { seconds: u64, nanoseconds: u32 } now: func() -> datetime; }
-     interface monotonic-clock {
-       use wasi:io/poll@0.2.0.{pollable};
-       now: func() -> u64; subscribe-duration: func(when: u64) -> own<pollable>; }",
-    "package wasi:random@0.2.0; interface random { get-random-u64: func() -> u64; }",
-    "package wasi:cli@0.2.0; interface environment {
-       get-environment: func() -> list<tuple<string, string>>; get-arguments: func() -> list<string>; }
-     interface exit { exit: func(status: result); }",
-    "package wasi:filesystem@0.2.0; interface types { resource descriptor; }
-     interface preopens { use types.{descriptor};
-       get-directories: func() -> list<tuple<descriptor, string>>; }",
-    "package acme:rule; world inside {
-       import wasi:io/poll@0.2.0; import wasi:clocks/wall-clock@0.2.3;
-       import wasi:clocks/monotonic-clock@0.2.3; import wasi:random/random@0.2.0;
-       import wasi:cli/environment@0.2.0; import wasi:cli/exit@0.2.0; import wasi:filesystem/preopens@0.2.0;
-       export pipeline:plugin/rules@0.1.0; }",
-];
-
-/// Waits for an hour, and answers what it saw as the number of a column: bit 0 the wall clock
-/// shows `now`, bit 1 an hour has passed, bit 2 there are variables, arguments or folders, and
-/// from bit 3 on a random number of 16 bits. Exits where `now` is 13.
-const LOOK: &str = "
-    (if (i64.eq (local.get $now) (i64.const 13)) (then (call $exit (i32.const 1))))
-    (call $wall (i32.const 512))
-    (local.set $n (i64.eq
-      (i64.add (i64.mul (i64.load (i32.const 512)) (i64.const 1000)) (i64.extend_i32_u (i32.div_u (i32.load (i32.const 520)) (i32.const 1000000))))
-      (local.get $now)))
-    (call $block (local.tee $at (call $wait (i64.const 3600000000000))))
-    (call $drop (local.get $at))
-    (local.set $n (i32.or (local.get $n) (i32.shl (i64.ge_u (call $time) (i64.const 3600000000000)) (i32.const 1))))
-    (call $variables (i32.const 512)) (call $arguments (i32.const 520)) (call $folders (i32.const 528))
-    (local.set $n (i32.or (local.get $n) (i32.shl
-      (i32.or (i32.load (i32.const 516)) (i32.or (i32.load (i32.const 524)) (i32.load (i32.const 532))))
-      (i32.const 2))))
-    (local.set $n (i32.or (local.get $n) (i32.shl (i32.and (i32.wrap_i64 (call $random)) (i32.const 65535)) (i32.const 3))))
-    (i32.store8 (i32.const 1024) (i32.const 1))
-    (i32.store8 (i32.const 1036) (i32.const 2))
-    (i32.store (i32.const 1040) (local.get $n))
-    (i32.const 1024)";
-
-const WASI_IMPORTS: &str = r#"
-    (import "wasi:clocks/wall-clock@0.2.3" "now" (func $wall (param i32)))
-    (import "wasi:clocks/monotonic-clock@0.2.3" "now" (func $time (result i64)))
-    (import "wasi:clocks/monotonic-clock@0.2.3" "subscribe-duration" (func $wait (param i64) (result i32)))
-    (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))
-    (import "wasi:io/poll@0.2.0" "[resource-drop]pollable" (func $drop (param i32)))
-    (import "wasi:random/random@0.2.0" "get-random-u64" (func $random (result i64)))
-    (import "wasi:cli/environment@0.2.0" "get-environment" (func $variables (param i32)))
-    (import "wasi:cli/environment@0.2.0" "get-arguments" (func $arguments (param i32)))
-    (import "wasi:cli/exit@0.2.0" "exit" (func $exit (param i32)))
-    (import "wasi:filesystem/preopens@0.2.0" "get-directories" (func $folders (param i32)))"#;
+/// A rule that answers what it sees as the number of a column.
+fn looking() -> Vec<u8> {
+    let evaluate = format!(
+        "{}
+        (i32.store8 (i32.const 1024) (i32.const 1))
+        (i32.store8 (i32.const 1036) (i32.const 2))
+        (i32.store (i32.const 1040) (local.get $n))
+        {ANSWER}",
+        wasi::LOOK
+    );
+    wasi::component(&rule_core(ANSWER, &evaluate, wasi::IMPORTS, ""))
+}
 
 #[test]
 fn a_guest_with_wasi_sees_the_clock_of_its_batch_and_nothing_else() {
-    let wit: Vec<_> = [WIT].into_iter().chain(WASI.iter().copied()).collect();
-    let bytes = component_of(&wit, "inside", &rule_core(ANSWER, LOOK, WASI_IMPORTS, ""));
+    let bytes = looking();
     let look = || {
         let mut rule = rule(&bytes, "{}");
         let mut seen = |now| {
@@ -279,8 +236,7 @@ fn a_guest_with_wasi_sees_the_clock_of_its_batch_and_nothing_else() {
 
 #[test]
 fn exit_is_a_trap_and_the_process_lives() {
-    let wit: Vec<_> = [WIT].into_iter().chain(WASI.iter().copied()).collect();
-    let bytes = component_of(&wit, "inside", &rule_core(ANSWER, LOOK, WASI_IMPORTS, ""));
+    let bytes = looking();
     let mut rule = rule(&bytes, "{}");
     let fault =
         rule.evaluate(RuleBatch { events: 1, now: 13, columns: &[] }).expect_err("it exits");

@@ -1,6 +1,8 @@
 //! Components made from a few lines of WebAssembly text, for plugins that no compiler would make.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+pub mod wasi;
+
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -89,23 +91,36 @@ pub fn transform_core(transform: &str, rest: &str) -> String {
 
 /// A rule that traps on every device type of three letters.
 pub fn trapping() -> Vec<u8> {
-    let plan = "
-        (i32.store (i32.const 1028) (i32.const 2048)) (i32.store (i32.const 1032) (i32.const 1))
-        (i32.store (i32.const 2052) (i32.const 256)) (i32.store (i32.const 2056) (i32.const 12))
-        (i32.const 1024)";
+    component("rule", &marked_rule_core("unreachable", "", ""))
+}
+
+/// The core of a rule that does one thing where a device type has three letters, and keeps all
+/// events. It may write `/note`; `$j`, `$n` and `$from` are free, answers may lie from 8 KiB on.
+pub fn marked_rule_core(deed: &str, imports: &str, rest: &str) -> String {
     let evaluate = format!(
         "(loop
           (if (i32.lt_u (local.get $i) (i32.load offset=8 (local.get $columns)))
             (then
               (local.set $at (i32.add (i32.load offset=4 (local.get $columns)) (i32.mul (local.get $i) (i32.const 16))))
-              (if (i32.eq (i32.load offset=12 (local.get $at)) (i32.const 3)) (then unreachable))
+              (if (i32.eq (i32.load offset=12 (local.get $at)) (i32.const 3)) (then {deed}))
               (local.set $i (i32.add (local.get $i) (i32.const 1)))
               (br 1))))
         {ANSWER}"
     );
-    let rest = r#"(data (i32.const 256) "/device_type")"#;
-    component("rule", &rule_core(plan, &evaluate, "", rest))
+    let rest = format!("{rest} {FIELDS}");
+    rule_core(PLAN, &evaluate, imports, &rest)
 }
+
+/// The plan that reads `/device_type` and may write `/note`, with [`FIELDS`] in the module.
+pub const PLAN: &str = "
+    (i32.store (i32.const 1028) (i32.const 2048)) (i32.store (i32.const 1032) (i32.const 1))
+    (i32.store (i32.const 2052) (i32.const 256)) (i32.store (i32.const 2056) (i32.const 12))
+    (i32.store (i32.const 1036) (i32.const 3072)) (i32.store (i32.const 1040) (i32.const 1))
+    (i32.store (i32.const 3072) (i32.const 268)) (i32.store (i32.const 3076) (i32.const 5))
+    (i32.const 1024)";
+
+/// The names of the fields of [`PLAN`].
+pub const FIELDS: &str = r#"(data (i32.const 256) "/device_type/note")"#;
 
 const ALLOCATOR: &str = r#"
     (memory (export "memory") 4)
