@@ -58,7 +58,9 @@ fn ask(address: SocketAddr) -> std::io::Result<(bool, String)> {
     let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
     stream.set_read_timeout(Some(ANSWER_MAX))?;
     stream.set_write_timeout(Some(ANSWER_MAX))?;
-    write!(stream, "GET /readyz HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    // In one piece: who answers and closes after the first would reset the connection.
+    let request = format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     let code = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
@@ -81,9 +83,14 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a connection");
-            let mut request = [0; 1024];
-            let read = stream.read(&mut request).expect("a request");
-            assert!(request[..read].starts_with(b"GET /readyz HTTP/1.0\r\n"));
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut part = [0; 1024];
+                let read = stream.read(&mut part).expect("a request");
+                assert!(read > 0, "the request ends too soon");
+                request.extend_from_slice(&part[..read]);
+            }
+            assert!(request.starts_with(b"GET /readyz HTTP/1.0\r\n"));
             stream.write_all(answer.as_bytes()).expect("answered");
         });
         address
