@@ -80,6 +80,7 @@ fn every_problem_of_a_configuration_is_shown_and_is_code_2() {
     ];
     check(host(&folder).args(["check", "-X", "group.id=a"]), 2, &[], &expected);
     let folder = tempfile::tempdir().expect("a folder");
+    fs::create_dir_all(folder.path().join("plugins/pipeline.toml")).expect("a folder in its place");
     check(host(&folder).arg("check"), 2, &[], &["plugins/pipeline.toml: cannot be read: "]);
 }
 
@@ -115,6 +116,22 @@ fn what_is_laid_down_is_right() {
     lay_down(&folder.path().join("plugins"), &folder.path().join(".host")).expect("laying down");
     let expected = ["filter: rule", "timestamps: rule", "categorize: rule", "anomaly: rule"];
     check(host(&folder).arg("check"), 0, &expected, &[]);
+}
+
+#[test]
+fn what_a_run_would_lay_down_is_there_for_a_check_which_leaves_no_trace() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let expected = ["not there yet", "anomaly.wasm"];
+    check(host(&folder).args(["check", "--plugins", "plugins"]), 0, &expected, &[]);
+    let mut left = fs::read_dir(folder.path()).expect("the folder is there");
+    assert!(left.next().is_none(), "a check leaves something behind");
+}
+
+#[test]
+fn a_plugin_that_is_not_there_is_told_with_its_neighbour() {
+    let folder = folder_with("[source]\ntopic = \"in\"\n[[stage]]\nplugin = \"timestamp\"\n");
+    let expected = ["pipeline.toml:4:10", "did you mean \"timestamps\"?"];
+    check(host(&folder).arg("check"), 2, &[], &expected);
 }
 
 #[test]

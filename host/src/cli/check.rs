@@ -7,22 +7,32 @@ use super::exit::{Exit, Failure};
 use super::properties;
 use crate::config::{self, FILE_NAME};
 use crate::pipeline::{Generation, Loader};
+use crate::plugin::defaults;
 
 /// Runs the command.
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
     let overrides = args.overrides().map_err(|text| Failure::new(Exit::Input, text))?;
     let folder = &args.plugins.plugins;
-    let draft = config::read(&folder.join(FILE_NAME), &overrides, &properties::problem)?;
-    // Nothing is kept: a check leaves no trace.
-    let generation = Loader::new(folder, None)?.load(draft)?;
-    std::io::stdout().write_all(summary(&generation).as_bytes())?;
+    let file = folder.join(FILE_NAME);
+    // What `run` would lay down is taken from this program; a check leaves no trace.
+    let draft = if file.exists() {
+        config::read(&file, &overrides, &properties::problem)?
+    } else {
+        let name = file.display().to_string();
+        config::parse(&name, defaults::PIPELINE_TOML, &overrides, &properties::problem)
+    };
+    let generation = Loader::new(folder, None)?.with_defaults().load(draft)?;
+    std::io::stdout().write_all(summary(&generation, file.exists()).as_bytes())?;
     Ok(())
 }
 
 /// The pipeline in a few lines.
-fn summary(generation: &Generation) -> String {
+fn summary(generation: &Generation, is_there: bool) -> String {
     let config = &generation.config;
-    let mut text = format!("{} is right\n", config.file);
+    let mut text = match is_there {
+        true => format!("{} is right\n", config.file),
+        false => format!("{} is not there yet; `host run` lays this down:\n", config.file),
+    };
     let mut line = |what: &str, value: &str| text += &format!("  {what:<13} {value}\n");
     line("group", &config.name);
     line("source", &config.source.topic.name);

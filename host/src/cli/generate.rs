@@ -15,6 +15,14 @@ use crate::demo::stop::Stop;
 
 /// Make up login events, the same for the same seed, and send them to Kafka (or print them).
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  host generate --brokers localhost:9092 --rate 1000 --invalid 0.5% --late 1%
+  host generate --brokers localhost:9092 --count 1000000 --fast
+  host generate --stdout --count 5 --seed 7
+
+Exit codes: 0 done or asked to stop, 1 failed while running, 2 wrong arguments or no such topic,
+3 a broker or right is missing.")]
 pub struct GenerateArgs {
     #[command(flatten)]
     connect: ConnectArgs,

@@ -16,6 +16,14 @@ use crate::kafka::KafkaError;
 
 /// Follow a topic: in columns on a terminal, as JSON lines when piped. Disturbs nobody: no group.
 #[derive(Args)]
+#[command(after_help = "\
+Examples:
+  host view --brokers localhost:9092 --filter device_category=Mobile
+  host view user-login-dead-letters --brokers localhost:9092 --from-beginning
+  host view --brokers localhost:9092 | jq .locale
+
+Exit codes: 0 done or asked to stop, 1 failed while running, 2 wrong arguments or no such topic,
+3 a broker or right is missing.")]
 pub struct ViewArgs {
     #[command(flatten)]
     connect: ConnectArgs,

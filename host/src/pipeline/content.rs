@@ -18,14 +18,21 @@ pub struct Content {
 }
 
 impl Content {
-    /// Reads what the draft names. Nothing fails here: that a file is missing or too large is for
-    /// whoever makes a generation of it.
-    pub(super) fn read(folder: &Path, draft: Draft) -> Self {
+    /// Reads what the draft names, and takes a default plugin that is missing from this program if
+    /// `with_defaults`. Nothing fails here: that a file is missing or too large is for whoever makes
+    /// a generation of it.
+    pub(super) fn read(folder: &Path, draft: Draft, with_defaults: bool) -> Self {
         let limits = load_limits(&draft);
         let mut plugins = BTreeMap::new();
         for stage in draft.stages() {
             plugins.entry(stage.plugin.clone()).or_insert_with(|| {
-                plugin::read(&folder.join(format!("{}.wasm", stage.plugin)), limits)
+                let file = plugin::read(&folder.join(format!("{}.wasm", stage.plugin)), limits);
+                match (file, plugin::defaults::default(&stage.plugin)) {
+                    (Err(error), Some(component)) if with_defaults && error.is_missing() => {
+                        Ok(component.to_vec())
+                    }
+                    (file, _) => file,
+                }
             });
         }
         let mut hash = Sha256::new();

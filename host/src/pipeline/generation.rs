@@ -17,6 +17,7 @@ use crate::plugin::{self, ConfigureError, ContentHash, Engine, LoadError, LoadLi
 pub struct Loader {
     engine: Engine,
     folder: PathBuf,
+    with_defaults: bool,
     /// The plugins of generations that are still there: what has not changed is not compiled again.
     known: Mutex<HashMap<ContentHash, Weak<Plugin>>>,
 }
@@ -47,12 +48,19 @@ impl Loader {
     pub fn new(folder: &Path, state_dir: Option<&Path>) -> anyhow::Result<Self> {
         let cache = state_dir.map(|dir| dir.join("compiled"));
         let engine = Engine::new(cache.as_deref()).context("starting the plugin engine")?;
-        Ok(Self { engine, folder: folder.to_owned(), known: Mutex::default() })
+        let folder = folder.to_owned();
+        Ok(Self { engine, folder, with_defaults: false, known: Mutex::default() })
+    }
+
+    /// Takes default plugins that the folder lacks from this program, as they would be laid down.
+    pub fn with_defaults(mut self) -> Self {
+        self.with_defaults = true;
+        self
     }
 
     /// Reads the files of the draft's plugins.
     pub fn read(&self, draft: Draft) -> Content {
-        Content::read(&self.folder, draft)
+        Content::read(&self.folder, draft, self.with_defaults)
     }
 
     /// [`Loader::read`] and [`Loader::build`].
@@ -80,10 +88,7 @@ impl Loader {
         for (number, stage) in draft.stages().to_vec().into_iter().enumerate() {
             match &loaded[&stage.plugin] {
                 Err(message) => {
-                    let help = "put the component there, or name another plugin; `host run` lays \
-                                the default ones down"
-                        .to_owned();
-                    draft.plugin_problem(number, message.clone(), help);
+                    draft.plugin_problem(number, message.clone(), plugin_help(&stage.plugin));
                 }
                 Ok(plugin) => {
                     plugins.push(plugin.clone());
@@ -263,4 +268,18 @@ fn hash(config: &Config, plugins: &[Arc<Plugin>]) -> String {
     }
     hash.update(format!("{:?}", limits(config)));
     short(&hash.finalize())
+}
+
+/// How to mend a plugin that cannot be loaded.
+fn plugin_help(name: &str) -> String {
+    let names = plugin::defaults::DEFAULTS.iter().map(|(name, _)| *name);
+    let near = |other: &&str| *other != name && strsim::jaro_winkler(other, name) > 0.85;
+    match names.clone().find(near) {
+        Some(near) => format!("did you mean {near:?}? Else put the component there"),
+        None if names.clone().any(|default| default == name) => {
+            "put the component there; `host run` lays the default one down where it is missing"
+                .to_owned()
+        }
+        None => "put the component there, or name another plugin".to_owned(),
+    }
 }

@@ -54,6 +54,11 @@ pub struct LayDownError {
     source: io::Error,
 }
 
+/// The default plugin of this name.
+pub fn default(name: &str) -> Option<&'static [u8]> {
+    DEFAULTS.iter().find(|(other, _)| *other == name).map(|(_, component)| *component)
+}
+
 /// Puts the default plugins and `pipeline.toml` into the folder, made if need be, where it lacks
 /// them. A plugin that an earlier version laid down, and nobody changed, is replaced; the state
 /// folder remembers which those are. Files appear whole or not at all.

@@ -248,6 +248,13 @@ impl Engine {
     }
 }
 
+impl LoadError {
+    /// Whether there is no such file.
+    pub fn is_missing(&self) -> bool {
+        matches!(&self.problem, Problem::Read(error) if error.kind() == std::io::ErrorKind::NotFound)
+    }
+}
+
 /// Reads a plugin's file once and whole, for [`Engine::load_bytes`], which says so if it is too
 /// large.
 pub fn read(path: &Path, limits: LoadLimits) -> Result<Vec<u8>, LoadError> {
