@@ -57,7 +57,7 @@ pub struct Pipeline {
 
 /// Why there is no server.
 #[derive(Debug, thiserror::Error)]
-#[error("listening on {address} for metrics and health: {source}; choose another with --admin")]
+#[error("listening on {address} for metrics and health (choose another with --admin)")]
 pub struct ListenError {
     /// The address that was asked for.
     pub address: SocketAddr,

@@ -239,7 +239,7 @@ impl<'a> Table<'a> {
         if found > 0.0 && found <= 1.0 {
             return found;
         }
-        self.refuse(key, "not above 0 and at most 1".to_owned(), &default.to_string(), default)
+        self.refuse(key, "must be above 0 and at most 1".to_owned(), &default.to_string(), default)
     }
 
     /// One of some words.

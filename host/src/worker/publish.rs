@@ -80,7 +80,7 @@ impl Worker {
                 reason = letter.reason,
                 partition = letter.partition,
                 offset = letter.offset,
-                so_far,
+                committed_so_far = so_far,
                 "dead letter: {}",
                 letter.message
             );
