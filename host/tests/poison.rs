@@ -221,7 +221,7 @@ fn a_value_that_was_dropped_does_not_come_to_the_next_stage() {
 }
 
 #[test]
-fn a_broker_that_goes_away_is_waited_for() {
+fn a_broker_that_goes_away_for_a_minute_is_waited_for() {
     let broker = Broker::start(&Options::default());
     let pipeline = Pipeline::with_input("away", &broker.brokers(), |text| text);
     let mut feed = Feed::new(&pipeline, events(4, 20_000));
@@ -229,8 +229,9 @@ fn a_broker_that_goes_away_is_waited_for() {
     processes[0].await_log("partitions taken over", SOON);
     feed.pace(0..10_000, 5_000, |_| true);
     broker.kill(0);
-    // Longer than any call of the host waits, so that it has to go back to what is committed.
-    feed.pace(10_000..20_000, 600, |_| true);
+    // A minute: longer than any call of the host waits, so that it has to go back to what is
+    // committed, again and again.
+    feed.pace(10_000..20_000, 10_000 / 60, |_| true);
     broker.restart(0);
     feed.finish();
     pipeline.await_end(&mut processes, LIVENESS);
