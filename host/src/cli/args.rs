@@ -91,7 +91,7 @@ pub struct RunArgs {
     pub from: StartAt,
 
     /// Worker threads, each a member of the group; more than the source has partitions are idle
-    /// [default: the number of cores]
+    /// [default: the number of cores; one for the demo]
     #[arg(long, env = "HOST_WORKERS", value_name = "N", value_parser = workers)]
     pub workers: Option<NonZeroUsize>,
 
@@ -152,10 +152,13 @@ impl RunArgs {
         overrides(&self.connect, &self.group, self.delivery)
     }
 
-    /// How many workers to start.
+    /// How many workers to start. The demo's broker lets a group of several come together only after
+    /// seconds, in which it refuses commits, and sometimes not at all; a thousand events a second
+    /// need no second worker.
     pub fn workers(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        self.workers.map_or_else(cores, NonZeroUsize::get)
+        let default = || if self.connect.brokers.is_none() { 1 } else { cores() };
+        self.workers.map_or_else(default, NonZeroUsize::get)
     }
 }
 

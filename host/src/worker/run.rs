@@ -89,8 +89,9 @@ pub struct Worker {
     pub(super) uncommitted_since: Option<Instant>,
     /// Whether a transaction was given up, and nothing has been committed since.
     pub(super) has_dropped: bool,
-    /// Whether places were chosen that are to be committed first; see `commit_places`.
-    pub(super) has_new_places: bool,
+    /// When places that were chosen are to be committed, if that has to be first; see
+    /// `commit_places`.
+    pub(super) new_places_due: Option<Instant>,
     pub(super) poison: Poison,
     pub(super) tally: Tally,
     /// Whether records of the next fetch are kept, for new generations to be tried on.
@@ -135,7 +136,7 @@ impl Worker {
             windows,
             uncommitted_since: None,
             has_dropped: false,
-            has_new_places: false,
+            new_places_due: None,
             poison: Poison::default(),
             idle_checked: Instant::now(),
             published: Instant::now(),
@@ -184,7 +185,7 @@ impl Worker {
             if !self.adrift.is_empty() {
                 self.take_over_adrift()?;
             }
-            if self.has_new_places && !self.commit_places()? {
+            if self.new_places_due.is_some() && !self.commit_places()? {
                 continue;
             }
             self.look_again_for_topics()?;
@@ -383,7 +384,7 @@ impl Worker {
             self.status.counters.aborts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         self.sink = None;
-        self.has_new_places = false;
+        self.new_places_due = None;
         self.tally.clear();
         for windows in &mut self.windows {
             windows.clear();

@@ -1,6 +1,6 @@
 //! Taking partitions over: after an assignment, and after a failure, by the same path.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::control::Control;
 use super::failure::Failure;
@@ -18,7 +18,10 @@ const RESTORE: Duration = Duration::from_secs(25);
 
 /// How long the group may take to note where to begin, before it is asked what it wants.
 const PLACES: Duration = Duration::from_millis(500);
-/// The pause between two tries of that.
+/// How long the group is left alone before the next try: a rebalance waits for commits that are on
+/// their way, so that tries without a pause would hold it up for ever.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is asked what it wants meanwhile.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where to begin with a partition, and the state that belongs there.
@@ -83,19 +86,24 @@ impl Worker {
         self.status.ready.store(true, std::sync::atomic::Ordering::Relaxed);
         match self.job.delivery {
             _ if !must_commit => Ok(()),
-            Delivery::ExactlyOnce => self.begin(),
-            Delivery::AtLeastOnce => {
-                self.has_new_places = true;
+            // Chosen anew after a crash it would be another place, behind records that came meanwhile.
+            Delivery::AtLeastOnce if self.job.start == Start::Latest => {
+                self.new_places_due = Some(Instant::now());
                 Ok(())
             }
+            Delivery::ExactlyOnce | Delivery::AtLeastOnce => self.begin(),
         }
     }
 
-    /// Commits places that were chosen, for at-least-once: before anything is written that belongs
-    /// to them, or after a crash nobody could say where the group had begun. False while the group
-    /// does not take it: it is still coming together, and waits for this worker to answer it.
+    /// Commits places that were chosen, before anything is written that belongs to them; see `hold`.
+    /// False while the group does not take it: it is still coming together, and waits for this worker
+    /// to answer it.
     pub(super) fn commit_places(&mut self) -> Result<bool, Failure> {
         self.step("committing where to begin");
+        if self.new_places_due.is_some_and(|at| Instant::now() < at) {
+            self.stop.sleep(PAUSE);
+            return Ok(false);
+        }
         let places: Vec<_> = self.touched().collect();
         let consumer = self.consumer.as_ref().expect("answer_rebalances makes it");
         let committed = match places.is_empty() {
@@ -104,13 +112,13 @@ impl Worker {
         };
         match committed {
             Ok(()) => {
-                self.has_new_places = false;
+                self.new_places_due = None;
                 self.begin()?;
                 Ok(true)
             }
             Err(error) if error.is_retry() || error.is_timeout() => {
                 tracing::debug!(worker = self.number, %error, "not begun");
-                self.stop.sleep(PAUSE);
+                self.new_places_due = Some(Instant::now() + AGAIN);
                 Ok(false)
             }
             Err(error) => Err(error.into()),

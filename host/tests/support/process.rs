@@ -105,10 +105,16 @@ impl Process {
     /// Waits until this is in its log.
     #[track_caller]
     pub fn await_log(&mut self, text: &str, timeout: Duration) {
+        self.await_in_log(text, |log| log.contains(text), timeout);
+    }
+
+    /// Waits until its log fulfils this condition.
+    #[track_caller]
+    pub fn await_in_log(&mut self, what: &str, holds: impl Fn(&str) -> bool, timeout: Duration) {
         let end = Instant::now() + timeout;
-        while !self.log().contains(text) {
+        while !holds(&self.log()) {
             self.assert_runs();
-            assert!(Instant::now() < end, "no {text:?} in {}", self.log_tail());
+            assert!(Instant::now() < end, "no {what:?} in {}", self.log_tail());
             thread::sleep(LOOK);
         }
     }
