@@ -12,5 +12,6 @@ pub mod kafka;
 pub mod pipeline;
 pub mod plugin;
 pub mod reload;
+pub mod shadow;
 pub mod window;
 pub mod worker;

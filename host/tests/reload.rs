@@ -44,9 +44,10 @@ impl Watched {
         };
         let generation = builder.load().unwrap();
         let trial = first_trial(&generation, 1);
-        let offers = Offers::new(trial.clone(), vec![generation.chain().unwrap()]);
+        let offers = Offers::new(trial.clone(), vec![generation.chain().unwrap()], Vec::new());
         let workers = vec![Arc::default()];
-        let running = Running { generation, offers: Arc::new(offers), trial, workers };
+        let shadows = Vec::new();
+        let running = Running { generation, offers: Arc::new(offers), trial, workers, shadows };
         Self { reload: Reload::start(builder, running).unwrap(), folder }
     }
 

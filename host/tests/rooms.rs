@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// A room and what it may import from this crate.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("admin", &["reload", "worker"]),
+    ("admin", &["reload", "shadow", "worker"]),
     ("bench", &["admin", "chain", "config", "demo", "kafka", "pipeline", "plugin", "worker"]),
     ("chain", &["event"]),
     (
@@ -23,18 +23,22 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("demo", &["kafka", "window", "worker"]),
     ("event", &[]),
     ("kafka", &[]),
-    ("pipeline", &["chain", "config", "kafka", "plugin", "window", "worker"]),
+    ("pipeline", &["chain", "config", "kafka", "plugin", "shadow", "window", "worker"]),
     ("plugin", &["chain", "event"]),
-    ("reload", &["chain", "config", "pipeline", "worker"]),
+    ("reload", &["chain", "config", "pipeline", "shadow", "worker"]),
+    ("shadow", &["chain"]),
     ("window", &["event"]),
-    ("worker", &["chain", "kafka", "window"]),
+    ("worker", &["chain", "kafka", "shadow", "window"]),
 ];
 
 /// A crate and the rooms that may know it.
 const CRATE_IN: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin"]),
     ("rdkafka", &["kafka", "demo", "bench"]),
-    ("serde_json", &["config", "event", "window", "demo", "admin", "cli", "bench", "plugin"]),
+    (
+        "serde_json",
+        &["config", "event", "window", "demo", "admin", "cli", "bench", "plugin", "shadow"],
+    ),
     ("axum", &["admin"]),
     ("notify", &["reload"]),
     // The kinds of keys are a flag as they stand.

@@ -19,6 +19,7 @@ use prometheus_client::registry::Registry;
 
 use super::Pipeline;
 use crate::worker::status::{Counters, Histogram, PartitionStatus, Snapshot, StageStatus};
+use crate::{reload, shadow};
 
 /// The text of `/metrics`.
 pub(super) fn render(pipeline: &Arc<Pipeline>) -> String {
@@ -124,7 +125,9 @@ impl Collector for Scrape {
         let generations = snapshots.iter().map(|snapshot| snapshot.generation);
         let help = "The generation of the rules that a worker runs";
         gauges(&mut encoder, "generation", help, numbered(generations))?;
-        encode_reloads(pipeline, &mut encoder)
+        let rules = pipeline.reload.status();
+        encode_reloads(&rules, &mut encoder)?;
+        encode_shadows(&rules.shadows, &mut encoder)
     }
 }
 
@@ -149,8 +152,44 @@ fn encode_info(pipeline: &Pipeline, encoder: &mut DescriptorEncoder<'_>) -> fmt:
     gauges(encoder, "info", help, std::iter::once((labels, 1u64)))
 }
 
-fn encode_reloads(pipeline: &Pipeline, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let rules = pipeline.reload.status();
+/// Candidates, by what they are beside: a stage, or `*` for all of them.
+fn encode_shadows(shadows: &[shadow::Status], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    if shadows.is_empty() {
+        return Ok(());
+    }
+    let of = |shadow: &shadow::Status| {
+        let plugin = shadow.info.plugins.join(",");
+        [("stage", shadow.info.label().to_owned()), ("candidate", plugin)]
+    };
+    let records = shadows.iter().map(|shadow| (of(shadow), shadow.report.records));
+    let help = "Records that a candidate was compared on";
+    counters(encoder, "shadow_records", help, records)?;
+    let differ = shadows.iter().flat_map(|shadow| {
+        let [stage, candidate] = of(shadow);
+        shadow::Kind::ALL.map(|kind| {
+            let count = shadow.report.differ.get(&kind).copied().unwrap_or_default();
+            let kind = ("kind", kind.as_str().to_owned());
+            ([stage.clone(), candidate.clone(), kind], count)
+        })
+    });
+    let help = "Records that come out differently of a candidate, by kind";
+    counters(encoder, "shadow_differing", help, differ)?;
+    let passed_over = shadows.iter().map(|shadow| (of(shadow), shadow.batches_passed_over));
+    let help = "Batches that a candidate was not compared on, since it is behind";
+    counters(encoder, "shadow_batches_passed_over", help, passed_over)?;
+    let busy = shadows.iter().flat_map(|shadow| {
+        let [stage, candidate] = of(shadow);
+        let sides = [("live", shadow.report.live), ("candidate", shadow.report.candidate)];
+        sides.map(|(side, counts)| {
+            let side = ("side", side.to_owned());
+            ([stage.clone(), candidate.clone(), side], counts.nanos as f64 / 1e9)
+        })
+    });
+    let help = "Time that the two sides of a comparison took for the same records";
+    counters(encoder, "shadow_busy_seconds", help, busy)
+}
+
+fn encode_reloads(rules: &reload::Status, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let counts = rules.counts;
     let outcomes = [
         ("offered", counts.offered),
@@ -161,7 +200,7 @@ fn encode_reloads(pipeline: &Pipeline, encoder: &mut DescriptorEncoder<'_>) -> f
     let outcomes = outcomes.map(|(outcome, count)| ([("outcome", outcome.to_owned())], count));
     let help = "Changes of the plugins folder, by what became of them";
     counters(encoder, "reloads", help, outcomes.into_iter())?;
-    let stages = rules.stages.into_iter().map(|stage| {
+    let stages = rules.stages.iter().cloned().map(|stage| {
         ([("stage", stage.name), ("plugin", stage.plugin), ("hash", stage.hash)], 1u64)
     });
     gauges(encoder, "stage_info", "The plugin of each stage of the newest generation", stages)

@@ -197,7 +197,7 @@ fn the_status_says_what_runs() {
         "name": "logins", "instance": "host-0", "delivery": "exactly-once",
         "generation": 7, "hash": "abcdef", "on_probation": false,
         "stages": [{ "name": "f", "plugin": "filter", "hash": "012345" }],
-        "last_reload": null,
+        "last_reload": null, "shadows": [],
         "workers": [{ "ready": false, "generation": 7, "lag": { "3": 10 } }],
         "lag": 10,
     });

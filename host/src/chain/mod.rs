@@ -6,6 +6,7 @@
 //! it decodes what it made. What comes out does not depend on where batches begin and end.
 
 mod bisect;
+mod copied;
 mod flow;
 pub mod guest;
 mod observe;
@@ -20,6 +21,7 @@ mod time;
 mod transform;
 mod verdict;
 
+pub use copied::Copied;
 pub use observe::{Observer, TimeSource};
 pub use processed::{
     DeadLetter, FaultCounts, Headers, Observation, Output, OutputView, Payload, Place, Processed,

@@ -40,6 +40,10 @@ fn summary(generation: &Generation, is_there: bool) -> String {
         let (file, world) = (format!("{}.wasm", stage.plugin), plugin.world());
         line("stage", &format!("{}: {world} {file}", stage.name));
     }
+    for (of, candidate, _) in generation.candidates() {
+        let of = of.unwrap_or("all stages");
+        line("shadow", &format!("{of}: {}.wasm, nothing of it is written", candidate.plugin));
+    }
     for window in &config.windows {
         let size = humantime::format_duration(window.size);
         let by = if window.by.is_empty() { "all events".to_owned() } else { window.by.join(", ") };

@@ -18,7 +18,7 @@ use crate::demo::stop::Stop as Signal;
 use crate::kafka::{ClientSettings, exactly_once_supported, reachable};
 use crate::pipeline::{self, Instance, Loader, Setup};
 use crate::plugin::defaults::{self, Action};
-use crate::reload::{self, Builder, Reload};
+use crate::reload::{self, Builder, Reload, Shadows};
 use crate::window::ClosedLog;
 use crate::worker::status::{PartitionStatus, WorkerStatus};
 use crate::worker::{self, Ended, Event, Left, Offers, Pool, Start, Stop, StopKind};
@@ -62,13 +62,15 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let job = Arc::new(pipeline::job(&config, setup)?);
     let workers = args.workers();
     let chains = (0..workers).map(|_| generation.chain()).collect::<anyhow::Result<Vec<_>>>()?;
+    let shadows = Shadows::start(&generation)?;
     let stop = Stop::default();
     has_started.store(true, Relaxed);
     let (rules, trial) = (generation.hash().to_owned(), reload::first_trial(&generation, workers));
-    let offers = Arc::new(Offers::new(trial.clone(), chains));
+    let offers = Arc::new(Offers::new(trial.clone(), chains, shadows.feeds));
     let pool = Pool::start(&job, &offers, &stop).context("starting the workers")?;
     let statuses = pool.statuses();
-    let running = reload::Running { generation, offers, trial, workers: statuses.clone() };
+    let (workers_shown, shadows) = (statuses.clone(), shadows.shown);
+    let running = reload::Running { generation, offers, trial, workers: workers_shown, shadows };
     let reload = Reload::start(builder, running).context("starting to watch the plugins")?;
     let shown = admin::Pipeline {
         name: config.name.clone(),

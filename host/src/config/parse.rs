@@ -51,20 +51,29 @@ impl Draft {
         &self.config.stages
     }
 
+    /// The candidates for the place of all stages.
+    pub fn shadow(&self) -> &[Stage] {
+        &self.config.shadow
+    }
+
+    /// Every stage and every candidate, as far as they could be read: each names a plugin.
+    pub fn all_stages(&self) -> impl Iterator<Item = &Stage> {
+        let stages = self.config.stages.iter().chain(&self.config.shadow);
+        stages.flat_map(|stage| std::iter::once(stage).chain(stage.shadow.as_deref()))
+    }
+
     /// The limits, a wrong one being at its default.
     pub fn limits(&self) -> &Limits {
         &self.config.limits
     }
 
     /// Notes that a stage's plugin is missing or cannot be loaded.
-    pub fn plugin_problem(&mut self, stage: usize, message: String, help: String) {
-        let stage = &self.config.stages[stage];
+    pub fn plugin_problem(&mut self, stage: &Stage, message: String, help: String) {
         self.problems.add(Some(stage.place), format!("stage {:?}", stage.name), message, help);
     }
 
     /// Notes that a stage's plugin refuses its settings, or plans what cannot be done with them.
-    pub fn settings_problem(&mut self, stage: usize, message: String, help: String) {
-        let stage = &self.config.stages[stage];
+    pub fn settings_problem(&mut self, stage: &Stage, message: String, help: String) {
         let key = format!("stage {:?} settings", stage.name);
         self.problems.add(Some(stage.settings_place), key, message, help);
     }
@@ -149,7 +158,8 @@ fn read_root<'a>(
 
     let config = Config {
         file: file.to_owned(),
-        stages: read_stages(document, root, &limits),
+        stages: read_stages(document, sections(document, root, "stage"), &limits),
+        shadow: read_shadow(document, section("shadow"), &limits),
         windows: windows::read(document, root, &input.name, &name),
         source,
         sink,
@@ -181,10 +191,11 @@ fn read_root<'a>(
 }
 
 /// Every section that a file may have, and whether it stands for a list.
-const SECTIONS: [(&str, bool); 12] = [
+const SECTIONS: [(&str, bool); 13] = [
     ("pipeline", false),
     ("source", false),
     ("stage", true),
+    ("shadow", false),
     ("window", true),
     ("sink", false),
     ("dead-letters", false),
@@ -308,10 +319,47 @@ fn read_reload(table: Table<'_>) -> Reload {
     reload
 }
 
-fn read_stages<'a>(document: &'a Document, root: &'a DeTable<'a>, limits: &Limits) -> Vec<Stage> {
+fn read_stages(document: &Document, tables: Vec<Table<'_>>, limits: &Limits) -> Vec<Stage> {
     let mut names = BTreeSet::new();
-    let tables = sections(document, root, "stage");
     tables.into_iter().filter_map(|table| read_stage(document, table, limits, &mut names)).collect()
+}
+
+/// `[[shadow.stage]]`: stages like any others.
+fn read_shadow(document: &Document, table: Table<'_>, limits: &Limits) -> Vec<Stage> {
+    let stages = read_stages(document, table.tables("stage"), limits);
+    for inner in stages.iter().filter_map(|stage| stage.shadow.as_ref()) {
+        let message = "a candidate has no candidate of its own";
+        document.add(Some(inner.place), "[[shadow.stage]] shadow", message, "take it out");
+    }
+    if table.place().is_some() && !table.has("stage") {
+        table.problem("stage", "missing", "add `[[shadow.stage]]`, or take `[shadow]` out");
+    }
+    table.finish();
+    stages
+}
+
+/// `[stage.shadow]`: what it does not say is as the stage has it.
+fn read_candidate(document: &Document, table: Table<'_>, stage: &Stage) -> Option<Box<Stage>> {
+    table.place()?;
+    let plugin = table.checked_text("plugin", "filter-next", topics::check_name);
+    if !table.has("plugin") {
+        let help = "add `plugin = \"filter-next\"`, for filter-next.wasm";
+        table.problem("plugin", "missing", help);
+    }
+    let (settings, settings_place) = match table.value("settings").is_some() {
+        true => (read_settings(document, &table), table.place_of("settings")),
+        false => (Arc::clone(&stage.settings), Some(stage.settings_place)),
+    };
+    let candidate = plugin.map(|plugin| Stage {
+        place: table.place_of("plugin").expect("the plugin's name was read from there"),
+        settings_place: settings_place.expect("the table was read"),
+        plugin,
+        settings,
+        shadow: None,
+        ..stage.clone()
+    });
+    table.finish();
+    candidate.map(Box::new)
 }
 
 /// None if it names no plugin.
@@ -349,7 +397,7 @@ fn read_stage(
             "give this one a `name` of its own",
         );
     }
-    let stage = plugin.zip(name).map(|(plugin, name)| Stage {
+    let mut stage = plugin.zip(name).map(|(plugin, name)| Stage {
         place: table.place_of("plugin").expect("the plugin's name was read from there"),
         settings_place: table.place_of("settings").expect("the table was read"),
         name,
@@ -357,7 +405,12 @@ fn read_stage(
         on_error,
         settings,
         limits: stage_limits,
+        shadow: None,
     });
+    let candidate = table.table("shadow");
+    if let Some(stage) = &mut stage {
+        stage.shadow = read_candidate(document, candidate, stage);
+    }
     table.finish();
     stage
 }

@@ -274,6 +274,22 @@ impl<'a> Table<'a> {
         Table::new(self.document, &self.header, format!("{}{key}.", self.prefix), found)
     }
 
+    /// A list of tables within this one.
+    pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let items = value.get_ref().as_array();
+        let tables = items.into_iter().flatten().filter_map(|item| {
+            item.get_ref().as_table().map(|table| (table, self.document.place(item.span())))
+        });
+        let header = format!("[[{}.{key}]]", self.header.trim_matches(['[', ']']));
+        let tables = tables.map(|table| Table::new(self.document, &header, "", Some(table)));
+        let tables: Vec<_> = tables.collect();
+        if tables.len() != items.map_or(0, |items| items.len()) || items.is_none() {
+            self.wrong_type(key, value, "a list of tables", "[{ … }]");
+        }
+        tables
+    }
+
     /// Notes every key that nobody asked for.
     pub(super) fn finish(self) {
         let known = self.known.borrow();

@@ -91,7 +91,7 @@ fn the_shipped_file_names_every_key() {
         draft(
             "[reload]\nx=1\n[state]\nx=1\n[delivery]\nx=1\n[limits]\nx=1\n[[stage]]\nx=1\n[[window]]\nx=1\n",
         ),
-        draft("[[window]]\ntime={x=1}\n[[stage]]\nlimits={x=1}\n"),
+        draft("[[window]]\ntime={x=1}\n[[stage]]\nlimits={x=1}\n[[stage]]\nshadow={x=1}\n"),
     ];
     let mut checked = 0;
     for problem in keys.iter().flat_map(|draft| draft.problems.iter()) {
@@ -203,8 +203,9 @@ fn problems_of_plugins_join_those_of_the_file() {
         "[source]\ntopic = \"in\"\npartitions = 0\n[[stage]]\nplugin = \"filtr\"\n[stage.settings]\na = 1\n",
     );
     assert_eq!(draft.stages().len(), 1);
-    draft.settings_problem(0, "refused".to_owned(), String::new());
-    draft.plugin_problem(0, "there is no filtr.wasm".to_owned(), "build it".to_owned());
+    let stage = draft.stages()[0].clone();
+    draft.settings_problem(&stage, "refused".to_owned(), String::new());
+    draft.plugin_problem(&stage, "there is no filtr.wasm".to_owned(), "build it".to_owned());
     assert_eq!(
         draft.finish().expect_err("problems").to_string(),
         "pipeline.toml:3:14: [source] partitions: 0 is not between 1 and 10000\n  \

@@ -17,6 +17,8 @@ pub struct Config {
     pub source: Source,
     /// `[[stage]]`, in order; none is a pipeline that only copies.
     pub stages: Vec<Stage>,
+    /// `[[shadow.stage]]`, in order: a candidate for the place of all stages; none if there is none.
+    pub shadow: Vec<Stage>,
     /// `[[window]]`, in order.
     pub windows: Vec<Window>,
     /// `[sink]`.
@@ -84,6 +86,8 @@ pub struct Stage {
     pub place: Place,
     /// Where the settings are, or the stage if there are none.
     pub settings_place: Place,
+    /// `[stage.shadow]`: a candidate for the stage's place, with the stage's name.
+    pub shadow: Option<Box<Stage>>,
 }
 
 /// What becomes of a record that a stage fails on.

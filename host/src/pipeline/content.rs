@@ -24,7 +24,7 @@ impl Content {
     pub(super) fn read(folder: &Path, draft: Draft, with_defaults: bool) -> Self {
         let limits = load_limits(&draft);
         let mut plugins = BTreeMap::new();
-        for stage in draft.stages() {
+        for stage in draft.all_stages() {
             plugins.entry(stage.plugin.clone()).or_insert_with(|| {
                 let file = plugin::read(&folder.join(format!("{}.wasm", stage.plugin)), limits);
                 match (file, plugin::defaults::default(&stage.plugin)) {

@@ -1,6 +1,6 @@
 //! One generation of the rules: all plugins of a configuration, loaded, configured and checked.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -27,12 +27,14 @@ pub struct Loader {
 pub struct Generation {
     /// The configuration.
     pub config: Config,
-    /// The plugin of each stage.
-    plugins: Vec<Arc<Plugin>>,
+    /// The plugins of the stages and of the candidates, by name.
+    plugins: Plugins,
     hash: String,
     content: String,
     times: Times,
 }
+
+pub(super) type Plugins = BTreeMap<String, Arc<Plugin>>;
 
 /// How long the steps of making a generation took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,30 +85,14 @@ impl Loader {
             compile += started.elapsed();
             loaded.insert(name, plugin);
         }
-        let mut plugins = Vec::new();
-        let mut stages = Vec::new();
-        for (number, stage) in draft.stages().to_vec().into_iter().enumerate() {
-            match &loaded[&stage.plugin] {
-                Err(message) => {
-                    draft.plugin_problem(number, message.clone(), plugin_help(&stage.plugin));
-                }
-                Ok(plugin) => {
-                    plugins.push(plugin.clone());
-                    match configure(plugin, &stage, "") {
-                        Ok(stage) => stages.push(stage),
-                        Err(ConfigureError::Refused(message)) => {
-                            draft.settings_problem(number, message, String::new());
-                        }
-                        Err(error @ ConfigureError::Failed(_)) => {
-                            let help = "mend the plugin, or raise its limits".to_owned();
-                            draft.plugin_problem(number, error.to_string(), help);
-                        }
-                    }
-                }
-            }
+        for line in lines(&draft) {
+            let stages = line.iter().filter_map(|stage| try_stage(&mut draft, stage, &loaded));
+            let stages: Vec<_> = stages.collect();
+            check_chain(&mut draft, &line, stages);
         }
-        self.check_chain(&mut draft, stages);
         let config = draft.finish()?;
+        let plugins = loaded.into_iter().filter_map(|(name, plugin)| Some((name, plugin.ok()?)));
+        let plugins: Plugins = plugins.collect();
         let hash = hash(&config, &plugins);
         let times = Times { compile, configure: started.elapsed().saturating_sub(compile) };
         Ok(Generation { config, plugins, hash, content: content_hash, times })
@@ -134,21 +120,54 @@ impl Loader {
         known.insert(hash, Arc::downgrade(&plugin));
         Ok(plugin)
     }
+}
 
-    /// What only shows when the stages stand together: names, plans, pointers.
-    fn check_chain(&self, draft: &mut Draft, stages: Vec<Stage>) {
-        if stages.len() < draft.stages().len() {
-            return;
+/// What has to fit together: the stages; each candidate by itself; all candidates for their place.
+fn lines(draft: &Draft) -> Vec<Vec<config::Stage>> {
+    let candidates = draft.stages().iter().filter_map(|stage| stage.shadow.as_deref());
+    let candidates = candidates.map(|candidate| vec![candidate.clone()]);
+    let shadow = draft.shadow().to_vec();
+    std::iter::once(draft.stages().to_vec()).chain(candidates).chain([shadow]).collect()
+}
+
+/// A stage with its settings, if nothing is wrong with it.
+fn try_stage(
+    draft: &mut Draft,
+    stage: &config::Stage,
+    loaded: &HashMap<String, Result<Arc<Plugin>, String>>,
+) -> Option<Stage> {
+    let plugin = match &loaded[&stage.plugin] {
+        Ok(plugin) => plugin,
+        Err(message) => {
+            draft.plugin_problem(stage, message.clone(), plugin_help(&stage.plugin));
+            return None;
         }
-        let Err(errors) = Chain::new(stages, Vec::new(), chain::Limits::default()) else { return };
-        for error in errors {
-            let (ChainError::Name { stage, .. } | ChainError::Plan { stage, .. }) = &error else {
-                continue;
-            };
-            let number = draft.stages().iter().position(|found| found.name == *stage);
-            if let Some(number) = number {
-                draft.plugin_problem(number, error.to_string(), String::new());
-            }
+    };
+    match configure(plugin, stage, "") {
+        Ok(configured) => return Some(configured),
+        Err(ConfigureError::Refused(message)) => {
+            draft.settings_problem(stage, message, String::new());
+        }
+        Err(error @ ConfigureError::Failed(_)) => {
+            let help = "mend the plugin, or raise its limits".to_owned();
+            draft.plugin_problem(stage, error.to_string(), help);
+        }
+    }
+    None
+}
+
+/// What only shows when the stages stand together: names, plans, pointers.
+fn check_chain(draft: &mut Draft, line: &[config::Stage], stages: Vec<Stage>) {
+    if stages.len() < line.len() {
+        return;
+    }
+    let Err(errors) = Chain::new(stages, Vec::new(), chain::Limits::default()) else { return };
+    for error in errors {
+        let (ChainError::Name { stage, .. } | ChainError::Plan { stage, .. }) = &error else {
+            continue;
+        };
+        if let Some(stage) = line.iter().find(|found| found.name == *stage) {
+            draft.plugin_problem(stage, error.to_string(), String::new());
         }
     }
 }
@@ -171,7 +190,12 @@ impl Generation {
 
     /// Each stage with its plugin, in order.
     pub fn stages(&self) -> impl Iterator<Item = (&config::Stage, &Plugin)> {
-        self.config.stages.iter().zip(self.plugins.iter().map(Arc::as_ref))
+        self.config.stages.iter().map(|stage| (stage, &*self.plugins[&stage.plugin]))
+    }
+
+    /// The plugin of a stage or candidate of this configuration.
+    pub(super) fn plugin(&self, stage: &config::Stage) -> &Plugin {
+        &self.plugins[&stage.plugin]
     }
 
     /// A chain of its own for one worker.
@@ -179,7 +203,7 @@ impl Generation {
         let topic = &self.config.source.topic.name;
         let topics: Arc<[String]> = self.config.sink.further.clone().into();
         let mut stages = Vec::new();
-        for (stage, plugin) in self.config.stages.iter().zip(&self.plugins) {
+        for (stage, plugin) in self.stages() {
             let mut configured = configure(plugin, stage, topic)
                 .with_context(|| format!("starting the plugin of stage {:?}", stage.name))?;
             configured.topics = topics.clone();
@@ -193,7 +217,11 @@ impl Generation {
     }
 }
 
-fn configure(plugin: &Plugin, stage: &config::Stage, topic: &str) -> Result<Stage, ConfigureError> {
+pub(super) fn configure(
+    plugin: &Plugin,
+    stage: &config::Stage,
+    topic: &str,
+) -> Result<Stage, ConfigureError> {
     let limits = stage_limits(&stage.limits);
     let guest = plugin.configure(&stage.settings, &stage.name, topic, &limits)?;
     let on_error = match stage.on_error {
@@ -224,7 +252,7 @@ fn bytes(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
-fn limits(config: &Config) -> chain::Limits {
+pub(super) fn limits(config: &Config) -> chain::Limits {
     let (limits, defaults) = (&config.limits, chain::Limits::default());
     chain::Limits {
         output_record_bytes: bytes(limits.stage.output_record),
@@ -256,16 +284,20 @@ fn observer(window: &config::Window) -> Observer {
     Observer { time, group: window.by.clone() }
 }
 
-fn hash(config: &Config, plugins: &[Arc<Plugin>]) -> String {
+/// Candidates are part of it: what they are is taken by the workers like any other change.
+fn hash(config: &Config, plugins: &Plugins) -> String {
     let mut hash = Sha256::new();
-    for (stage, plugin) in config.stages.iter().zip(plugins) {
+    let mut add = |stage: &config::Stage| {
         let parts = [&stage.name, &*stage.settings, &format!("{:?}", stage.on_error)];
         for part in parts.into_iter().map(str::as_bytes) {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
-        hash.update(format!("{:?} {}", stage.limits, plugin.hash()));
-    }
+        hash.update(format!("{:?} {}", stage.limits, plugins[&stage.plugin].hash()));
+    };
+    config.stages.iter().for_each(&mut add);
+    config.stages.iter().filter_map(|stage| stage.shadow.as_deref()).for_each(&mut add);
+    config.shadow.iter().for_each(&mut add);
     hash.update(format!("{:?}", limits(config)));
     short(&hash.finalize())
 }

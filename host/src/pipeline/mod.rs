@@ -5,6 +5,7 @@ mod content;
 mod generation;
 mod instance;
 mod job;
+mod shadow;
 mod topics;
 
 pub use content::Content;

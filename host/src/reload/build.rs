@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::compare::{changes, restart_keys};
 use super::prove::prove;
+use super::shadows::Shadows;
 use crate::chain::Chain;
 use crate::config::{self, FILE_NAME, Overrides, Problem, Problems};
 use crate::pipeline::{Generation, Loader};
@@ -66,6 +67,7 @@ pub(super) enum Verdict {
 pub(super) struct Ready {
     pub generation: Arc<Generation>,
     pub chains: Vec<Chain>,
+    pub shadows: Shadows,
     pub changes: String,
     pub read: Duration,
     pub prove: Duration,
@@ -140,17 +142,25 @@ impl Builder {
             Verdict::Invalid(format!("tried on the last {records} records: {problem}"))
         })?;
         let prove = started.elapsed();
-        let chains = chains(&generation, order.workers).map_err(Verdict::Invalid)?;
+        let made = chains(&generation, order.workers);
+        let (chains, shadows) = made.map_err(Verdict::Invalid)?;
         let changes = changes(&order.running, &generation);
         let generation = Arc::new(generation);
-        Ok(Verdict::Ready(Box::new(Ready { generation, chains, changes, read, prove, proven_on })))
+        let ready = Ready { generation, chains, shadows, changes, read, prove, proven_on };
+        Ok(Verdict::Ready(Box::new(ready)))
     }
 }
 
-/// A chain for each worker.
-pub(super) fn chains(generation: &Generation, workers: usize) -> Result<Vec<Chain>, String> {
-    let chain = |_| generation.chain().map_err(|error| format!("{error:#}"));
-    (0..workers).map(chain).collect()
+/// A chain for each worker, and the candidates beside them.
+pub(super) fn chains(
+    generation: &Generation,
+    workers: usize,
+) -> Result<(Vec<Chain>, Shadows), String> {
+    let made = || {
+        let chains = (0..workers).map(|_| generation.chain()).collect::<anyhow::Result<_>>()?;
+        anyhow::Ok((chains, Shadows::start(generation)?))
+    };
+    made().map_err(|error| format!("{error:#}"))
 }
 
 pub(super) fn error_limits(config: &config::Config) -> ErrorLimits {

@@ -1,6 +1,9 @@
 //! What is different between two generations: what a running pipeline cannot take, and what a
 //! person wants to read in the log.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::config::{BatchLimits, Config, Limits, Place, Properties, Topic, Window};
 use crate::pipeline::Generation;
 
@@ -12,6 +15,7 @@ pub(super) fn restart_keys(running: &Config, new: &Config) -> Vec<String> {
         name,
         source,
         stages: _,
+        shadow: _,
         windows,
         sink,
         dead_letters,
@@ -83,6 +87,18 @@ fn definitions(windows: &[Window]) -> Vec<Window> {
     windows.iter().map(|window| Window { place, ..window.clone() }).collect()
 }
 
+/// What is run beside each stage, or beside all of them: hashes of the plugins, and settings.
+fn candidates(generation: &Generation) -> BTreeMap<String, (Vec<String>, Vec<Arc<str>>)> {
+    let mut candidates = BTreeMap::<_, (Vec<_>, Vec<_>)>::new();
+    for (of, stage, plugin) in generation.candidates() {
+        let of = of.map_or_else(|| "all stages".to_owned(), str::to_owned);
+        let (hashes, settings) = candidates.entry(of).or_default();
+        hashes.push(format!("{} ({})", stage.plugin, plugin.hash().short()));
+        settings.push(stage.settings.clone());
+    }
+    candidates
+}
+
 /// What changes for the stages, in one line.
 pub(super) fn changes(running: &Generation, new: &Generation) -> String {
     let before: Vec<_> = running.stages().collect();
@@ -121,6 +137,12 @@ pub(super) fn changes(running: &Generation, new: &Generation) -> String {
     }
     let gone = before.iter().filter(|(stage, _)| !is_in(&stage.name, &after));
     changes.extend(gone.map(|(stage, _)| format!("{} removed", stage.name)));
+    let (before, after) = (candidates(running), candidates(new));
+    for (of, (hash, _)) in after.iter().filter(|(of, now)| before.get(*of) != Some(now)) {
+        changes.push(format!("shadow of {of}: {}", hash.join(", ")));
+    }
+    let gone = before.keys().filter(|of| !after.contains_key(*of));
+    changes.extend(gone.map(|of| format!("shadow of {of} removed")));
     if changes.is_empty() { "limits".to_owned() } else { changes.join("; ") }
 }
 

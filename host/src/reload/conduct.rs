@@ -13,6 +13,7 @@ use super::status::{Kind, Outcome, StageInfo, Status};
 use super::watch::Watch;
 use super::{Event, Handle, Running, now_millis, probation};
 use crate::pipeline::Generation;
+use crate::shadow::Shadow;
 use crate::worker::status::WorkerStatus;
 use crate::worker::{Offers, Rates, Trial};
 
@@ -31,6 +32,7 @@ const FALLBACKS_MAX: usize = 8;
 struct Live {
     generation: Arc<Generation>,
     trial: Arc<Trial>,
+    shadows: Vec<Arc<Shadow>>,
     offered: Instant,
     /// Whether it has come through its probation, or needs none.
     is_good: bool,
@@ -74,14 +76,14 @@ impl Conductor {
         handle: &Handle,
         failure: Arc<Mutex<Option<String>>>,
     ) -> Self {
-        let Running { generation, offers, trial, workers } = running;
+        let Running { generation, offers, trial, workers, shadows } = running;
         let events = handle.events.clone();
         let hints = events.clone();
         // Nobody listens any more only when the process is about to end.
         let watch = Watch::start(&builder.folder, move || _ = hints.send(Event::Hint));
         let watches = generation.config.reload.watch;
         let judged = Some(generation.content().to_owned());
-        let mut live = Live::new(Arc::new(generation), trial);
+        let mut live = Live::new(Arc::new(generation), trial, shadows);
         // The start has its own line in the log.
         (live.is_taken_told, live.is_first_told) = (true, true);
         let conductor = Self {
@@ -233,7 +235,7 @@ impl Conductor {
     }
 
     fn offer(&mut self, ready: Ready) {
-        let Ready { generation, chains, changes, read, prove, proven_on } = ready;
+        let Ready { generation, chains, shadows, changes, read, prove, proven_on } = ready;
         let number = self.live.trial.number + 1;
         let probation = Some(probation(&generation));
         let (usual, workers) = (self.usual(), self.workers.len());
@@ -250,8 +252,9 @@ impl Conductor {
             proven_on,
             "new rules offered to the workers"
         );
-        self.offers.offer(Arc::clone(&trial), chains);
-        let before = std::mem::replace(&mut self.live, Live::new(generation, trial));
+        self.offers.offer(Arc::clone(&trial), chains, shadows.feeds);
+        let live = Live::new(generation, trial, shadows.shown);
+        let before = std::mem::replace(&mut self.live, live);
         self.fallbacks.push(before);
         if self.fallbacks.len() > FALLBACKS_MAX {
             self.fallbacks.remove(0);
@@ -315,8 +318,8 @@ impl Conductor {
         };
         let number = self.live.trial.number + 1;
         let (from, to) = (self.live.trial.number, target.trial.number);
-        let chains = match chains(&target.generation, self.workers.len()) {
-            Ok(chains) => chains,
+        let (chains, shadows) = match chains(&target.generation, self.workers.len()) {
+            Ok(made) => made,
             Err(error) => {
                 self.fail(format!("going back from generation {from} to {to}: {error}"));
                 return;
@@ -326,8 +329,9 @@ impl Conductor {
         let probation = (!target.is_good).then(|| probation(&target.generation));
         let (hash, workers) = (target.generation.hash(), self.workers.len());
         let trial = Arc::new(Trial::new(number, hash, probation, self.usual(), workers));
-        self.offers.offer(Arc::clone(&trial), chains);
-        let given_up = std::mem::replace(&mut self.live, Live::new(target.generation, trial));
+        self.offers.offer(Arc::clone(&trial), chains, shadows.feeds);
+        let live = Live::new(target.generation, trial, shadows.shown);
+        let given_up = std::mem::replace(&mut self.live, live);
         let message = format!(
             "generation {from} ({}) was given up: {reason}; generation {number} has the rules of {to}",
             given_up.generation.hash()
@@ -396,7 +400,7 @@ impl Conductor {
 
     /// Publishes what runs, and what else there is to say.
     fn show(&self, more: impl FnOnce(&mut Status)) {
-        let Live { generation, trial, is_good, .. } = &self.live;
+        let Live { generation, trial, is_good, shadows, .. } = &self.live;
         let stages = generation.stages().map(|(stage, plugin)| StageInfo {
             name: stage.name.clone(),
             plugin: stage.plugin.clone(),
@@ -407,15 +411,22 @@ impl Conductor {
         status.hash.clone_from(&trial.hash);
         status.on_probation = !is_good;
         status.stages = stages.collect();
+        status.candidates.clone_from(shadows);
         more(&mut status);
     }
 }
 
 impl Live {
-    fn new(generation: Arc<Generation>, trial: Arc<Trial>) -> Self {
-        let is_good = trial.probation.is_none();
-        let offered = Instant::now();
-        Self { generation, trial, offered, is_good, is_taken_told: false, is_first_told: false }
+    fn new(generation: Arc<Generation>, trial: Arc<Trial>, shadows: Vec<Arc<Shadow>>) -> Self {
+        Self {
+            is_good: trial.probation.is_none(),
+            generation,
+            trial,
+            shadows,
+            offered: Instant::now(),
+            is_taken_told: false,
+            is_first_told: false,
+        }
     }
 }
 

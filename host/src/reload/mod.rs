@@ -10,6 +10,7 @@ mod build;
 mod compare;
 mod conduct;
 mod prove;
+mod shadows;
 mod status;
 mod watch;
 
@@ -21,9 +22,11 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 pub use build::Builder;
+pub use shadows::Shadows;
 pub use status::{Counts, Kind, Outcome, StageInfo, Status};
 
 use crate::pipeline::Generation;
+use crate::shadow::Shadow;
 use crate::worker::status::WorkerStatus;
 use crate::worker::{Offers, Probation, Trial};
 use build::Built;
@@ -60,7 +63,9 @@ impl Handle {
 
     /// The rules that run and the last reload.
     pub fn status(&self) -> Status {
-        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        status.shadows = status.candidates.iter().map(|shadow| shadow.status()).collect();
+        status
     }
 
     /// Takes the files as they are now; answers once every worker runs them, or nothing comes of it.
@@ -99,6 +104,8 @@ pub struct Running {
     pub trial: Arc<Trial>,
     /// What the workers publish.
     pub workers: Vec<Arc<WorkerStatus>>,
+    /// Its candidates.
+    pub shadows: Vec<Arc<Shadow>>,
 }
 
 impl Reload {

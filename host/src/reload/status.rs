@@ -1,6 +1,10 @@
 //! What others see of reloading.
 
+use std::sync::Arc;
+
 use serde::Serialize;
+
+use crate::shadow::{self, Shadow};
 
 /// The rules that run, and what became of the last change.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -13,6 +17,11 @@ pub struct Status {
     pub on_probation: bool,
     /// Its stages, in order.
     pub stages: Vec<StageInfo>,
+    /// Its candidates beside them, and in what they differ.
+    pub shadows: Vec<shadow::Status>,
+    /// Where that comes from.
+    #[serde(skip)]
+    pub candidates: Vec<Arc<Shadow>>,
     /// The last time that files or someone asked for other rules, or the process took them back.
     pub last_reload: Option<Outcome>,
     /// How often each of these has happened.

@@ -1,6 +1,7 @@
 //! One batch: from the messages of a fetch to records that are handed to the producer.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::dead_letter::Why;
@@ -9,8 +10,9 @@ use super::headers;
 use super::poison::{Cut, Tag};
 use super::run::{Worker, wall_millis};
 use super::sink::Out;
-use crate::chain::{self, Header, Payload, Processed, Record};
+use crate::chain::{self, Copied, Header, Payload, Processed, Record};
 use crate::kafka::{HeadersArg, Message, Messages, Pair};
+use crate::shadow::Feed;
 use crate::window::{Events, Late, Origin, rfc3339};
 
 /// The reason of a dead letter whose record, or what became of it, does not fit its topic.
@@ -120,7 +122,9 @@ impl Worker {
     /// Runs messages as one batch; as two where their outputs together are too large.
     fn run_batch(&mut self, messages: &[Message<'_>]) -> Result<(), Failure> {
         let mut headers: Vec<Header<'_>> = Vec::new();
-        if !self.chain.reads_headers() {
+        let reads_headers =
+            self.chain.reads_headers() || self.feeds.iter().any(Feed::reads_headers);
+        if !reads_headers {
             let records: Vec<Record<'_>> =
                 messages.iter().map(|message| record(message, &[])).collect();
             return self.run_records(messages, &records, wall_millis());
@@ -161,6 +165,7 @@ impl Worker {
             }
             Err(stop) => return Err(self.stopped(&stop)),
         };
+        self.show_candidates(records, now);
         self.tally.ran(&processed, records);
         self.ran(&processed)?;
         self.step("writing");
@@ -172,6 +177,14 @@ impl Worker {
             self.dead_letter(&messages[letter.input as usize], why)?;
         }
         self.observe(messages, records, &processed)
+    }
+
+    /// Lets candidates that have room for it have a copy.
+    fn show_candidates(&self, records: &[Record<'_>], now: i64) {
+        let mut copied = None;
+        for feed in self.feeds.iter().filter(|feed| feed.has_room()) {
+            feed.offer(copied.get_or_insert_with(|| Arc::new(Copied::of(records, now))));
+        }
     }
 
     fn write_outputs(

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::control::Control;
 use super::failure::Failure;
 use super::job::Delivery;
+use super::offers::Taken;
 use super::run::Worker;
 use super::trial::{Errors, Rates, Trial};
 use crate::chain::{Place, Processed, Stop};
@@ -52,7 +53,9 @@ impl Worker {
             return Ok(false);
         }
         self.commit()?;
-        let Some((trial, chain)) = self.offers.take(self.number) else { return Ok(true) };
+        let Some(Taken { trial, chain, feeds }) = self.offers.take(self.number) else {
+            return Ok(true);
+        };
         let before = std::mem::take(&mut self.running.errors);
         let before = match self.running.trial.condemned() {
             None => before.known(),
@@ -60,7 +63,7 @@ impl Worker {
         };
         let errors = Errors::new(chain.stage_names(), before);
         self.tally.follow(&chain);
-        self.chain = chain;
+        (self.chain, self.feeds) = (chain, feeds);
         self.running = Running::new(trial, self.number, errors);
         tracing::debug!(worker = self.number, generation = self.running.trial.number, "taken");
         self.publish_now();

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::generation::Running;
 use super::job::Job;
 use super::missing::Missing;
-use super::offers::Offers;
+use super::offers::{Offers, Taken};
 use super::poison::Poison;
 use super::sink::Sink;
 use super::status::WorkerStatus;
@@ -20,6 +20,7 @@ use super::tally::Tally;
 use super::trial::{Errors, Rates};
 use crate::chain::Chain;
 use crate::kafka::{Consumer, GroupOptions, KafkaError, Rebalance};
+use crate::shadow::Feed;
 use crate::window::{ClosedWindow, Windows};
 
 /// How often partitions are asked whether they have fallen silent.
@@ -72,6 +73,8 @@ pub struct Worker {
     pub(super) events: Sender<Event>,
     pub(super) offers: Arc<Offers>,
     pub(super) chain: Chain,
+    /// Candidates that see the chain's batches.
+    pub(super) feeds: Vec<Feed>,
     /// What the chain belongs to.
     pub(super) running: Running,
     pub(super) consumer: Option<Consumer>,
@@ -114,7 +117,7 @@ impl Worker {
         events: Sender<Event>,
         offers: Arc<Offers>,
     ) -> Self {
-        let (trial, chain) = offers.take(number).expect("each worker has a first chain");
+        let Taken { trial, chain, feeds } = offers.take(number).expect("each has a first chain");
         let errors = Errors::new(chain.stage_names(), Rates::new());
         let windows = job.windows.iter().map(|window| Windows::new(window.spec.clone())).collect();
         Self {
@@ -126,6 +129,7 @@ impl Worker {
             events,
             offers,
             chain,
+            feeds,
             running: Running::new(trial, number, errors),
             consumer: None,
             member: None,

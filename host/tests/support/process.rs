@@ -1,6 +1,8 @@
 //! The host as a process of its own, as a supervisor starts it: signals, exit codes, its log.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -122,6 +124,23 @@ impl Process {
     /// All that it, and its earlier lives, logged.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Asks its admin server: the status, and the body as JSON.
+    pub fn ask(&self, method: &str, path: &str) -> (u16, serde_json::Value) {
+        const ANSWER: Duration = Duration::from_secs(30);
+        let log = self.log();
+        // That of its last life.
+        let address = log.rsplit("admin=").next().unwrap().split_whitespace().next().unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(ANSWER)).unwrap();
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or(serde_json::Value::String(body.to_owned())))
     }
 
     /// The end of its log.
