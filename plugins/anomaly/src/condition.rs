@@ -1,6 +1,6 @@
 //! One condition, from its table in the settings to a test of values.
 
-use pipeline_sdk::{OneOf, Plan, Pointer, Range, Scalar, Value};
+use pipeline_sdk::{OneOf, Plan, Pointer, Problems, Range, Scalar, Value};
 use serde::Deserialize;
 
 use crate::format::Format;
@@ -9,7 +9,7 @@ use crate::format::Format;
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Condition {
-    code: String,
+    pub code: String,
     field: Option<Pointer>,
     #[serde(rename = "in")]
     one_of: Option<Vec<Scalar>>,
@@ -114,40 +114,46 @@ pub fn defaults() -> Vec<Condition> {
     ]
 }
 
-/// Checks one condition and adds what it reads to the plan.
-pub fn check(condition: Condition, number: usize, plan: &mut Plan) -> Result<Checked, String> {
+/// Checks the condition at this place and adds what it reads to the plan; none if it has problems.
+pub fn check(
+    condition: Condition,
+    at: &str,
+    plan: &mut Plan,
+    problems: &mut Problems,
+) -> Option<Checked> {
     let Condition { code, field, one_of, ignore_case, missing, kind, format, min, max } = condition;
-    let at = format!("setting `conditions[{number}]");
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
     if code.is_empty() || !code.chars().all(plain) {
-        return Err(format!(
-            "{at}.code`: `{code}` is no code: use letters, digits, `-`, `_` and `.`"
-        ));
+        let message = format!("`{code}` is no code: use letters, digits, `-`, `_` and `.`");
+        problems.add(format!("{at}/code"), message);
     }
-    let field =
-        field.ok_or_else(|| format!("{at}`: the field is missing: add `field = \"/locale\"`"))?;
+    if field.is_none() {
+        problems.add(format!("{at}/field"), "missing: add `field = \"/locale\"`");
+    }
     if missing == Some(false) {
-        return Err(format!(
-            "{at}.missing`: it can only be `true`: a value that is there is no anomaly"
-        ));
+        let message = "it can only be `true`: a value that is there is no anomaly";
+        problems.add(format!("{at}/missing"), message);
     }
-    if ignore_case.is_some() && one_of.is_none() {
-        return Err(format!("{at}.ignore-case`: only for `in`: take it out"));
+    let range = min.is_some() || max.is_some();
+    let given = [range, one_of.is_some(), missing.is_some(), kind.is_some(), format.is_some()];
+    let given = given.into_iter().filter(|given| *given).count();
+    if given > 0 && ignore_case.is_some() && one_of.is_none() {
+        problems.add(format!("{at}/ignore-case"), "only for `in`: take it out");
     }
-    let mut tests = Vec::new();
-    if min.is_some() || max.is_some() {
-        let range = Range::new(min, max).map_err(|error| format!("{at}`: {error}"))?;
-        tests.push(Test::NotInRange(range));
+    if given != 1 {
+        problems.add(
+            at,
+            "give exactly one of `in`, `missing`, `type`, `format`, or a range (`min`, `max` or \
+             both)",
+        );
     }
-    tests.extend(one_of.map(|values| Test::OneOf(OneOf::new(values, ignore_case == Some(true)))));
-    tests.extend(missing.map(|_| Test::Missing));
-    tests.extend(kind.map(Test::NotOfType));
-    tests.extend(format.map(Test::NotOfFormat));
-    match (tests.pop(), tests.is_empty()) {
-        (Some(test), true) => Ok(Checked { code, column: plan.read_packed(&field), test }),
-        _ => Err(format!(
-            "{at}`: give exactly one of `in`, `missing`, `type`, `format`, or a range (`min`, `max` \
-             or both)"
-        )),
-    }
+    let range = if range { Range::checked(min, max, at, problems) } else { None };
+    let test = match (one_of, kind, format, range) {
+        (Some(values), ..) => Test::OneOf(OneOf::new(values, ignore_case == Some(true))),
+        (_, Some(kind), ..) => Test::NotOfType(kind),
+        (.., Some(format), _) => Test::NotOfFormat(format),
+        (.., Some(range)) => Test::NotInRange(range),
+        _ => Test::Missing,
+    };
+    Some(Checked { code, column: plan.read_packed(&field?), test })
 }

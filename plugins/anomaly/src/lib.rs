@@ -3,7 +3,9 @@
 mod condition;
 mod format;
 
-use pipeline_sdk::{Batch, Bits, OwnedValue, Plan, Pointer, Rule, Verdict, combine};
+use std::collections::BTreeSet;
+
+use pipeline_sdk::{Batch, Bits, OwnedValue, Plan, Pointer, Problems, Rule, Verdict, combine};
 use serde::Deserialize;
 
 use condition::{Checked, Condition};
@@ -45,35 +47,33 @@ impl Rule for Anomaly {
 
     fn new(settings: Settings) -> Result<Self, String> {
         let Settings { flag, reasons, conditions } = settings;
+        let mut problems = Problems::default();
         if conditions.is_empty() {
-            return Err("setting `conditions`: the list is empty: give at least one, or take the \
-                        stage out"
-                .to_owned());
+            problems
+                .add("/conditions", "the list is empty: give at least one, or take the stage out");
         }
         if conditions.len() > CONDITIONS_MAX {
-            return Err(format!(
-                "setting `conditions`: more than {CONDITIONS_MAX}: spread them over two stages"
-            ));
+            let message = format!("more than {CONDITIONS_MAX}: spread them over two stages");
+            problems.add("/conditions", message);
         }
         if flag.overlaps(&reasons) {
-            return Err(format!(
-                "settings `flag` and `reasons`: `{flag}` and `{reasons}` overlap: write them apart"
-            ));
+            let message = format!("overlaps `flag`, which is `{flag}`: write them apart");
+            problems.add("/reasons", message);
         }
         let mut plan = Plan::default();
         plan.write(&flag);
         plan.write(&reasons);
         let mut checked: Vec<Checked> = Vec::new();
+        let mut codes = BTreeSet::new();
         for (number, condition) in conditions.into_iter().enumerate() {
-            let condition = condition::check(condition, number, &mut plan)?;
-            if checked.iter().any(|other| other.code == condition.code) {
-                return Err(format!(
-                    "setting `conditions[{number}].code`: `{}` is there already: choose another",
-                    condition.code
-                ));
+            let at = format!("/conditions/{number}");
+            if !codes.insert(condition.code.clone()) {
+                let message = format!("`{}` is there already: choose another", condition.code);
+                problems.add(format!("{at}/code"), message);
             }
-            checked.push(condition);
+            checked.extend(condition::check(condition, &at, &mut plan, &mut problems));
         }
+        problems.finish()?;
         Ok(Self { conditions: checked, plan })
     }
 

@@ -193,46 +193,79 @@ fn bad_settings_say_where_and_how_to_mend_them() {
     };
     let one =
         "give exactly one of `in`, `missing`, `type`, `format`, or a range (`min`, `max` or both)";
-    refused(
-        json!([]),
-        "setting `conditions`: the list is empty: give at least one, or take the stage out",
-    );
-    refused(json!([{ "code": "a", "field": "/a" }]), &format!("setting `conditions[0]`: {one}"));
+    refused(json!([]), "/conditions: the list is empty: give at least one, or take the stage out");
+    refused(json!([{ "code": "a", "field": "/a" }]), &format!("/conditions/0: {one}"));
     refused(
         json!([{ "code": "a", "field": "/a", "missing": true, "min": 1 }]),
-        &format!("setting `conditions[0]`: {one}"),
+        &format!("/conditions/0: {one}"),
     );
     refused(
         json!([{ "code": "a", "missing": true }]),
-        "setting `conditions[0]`: the field is missing: add `field = \"/locale\"`",
+        "/conditions/0/field: missing: add `field = \"/locale\"`",
     );
     refused(
         json!([{ "field": "/a", "missing": true }]),
-        "setting `conditions[0]`: missing field `code`",
+        "/conditions/0/code: missing: add `code = …`",
     );
     refused(
         json!([{ "code": "a \"b\"", "field": "/a", "missing": true }]),
-        "setting `conditions[0].code`: `a \"b\"` is no code: use letters, digits, `-`, `_` and `.`",
+        "/conditions/0/code: `a \"b\"` is no code: use letters, digits, `-`, `_` and `.`",
     );
     refused(
         json!([{ "code": "a", "field": "/a", "missing": true }, { "code": "a", "field": "/b", "missing": true }]),
-        "setting `conditions[1].code`: `a` is there already: choose another",
+        "/conditions/1/code: `a` is there already: choose another",
     );
     refused(
         json!([{ "code": "a", "field": "/a", "missing": false }]),
-        "setting `conditions[0].missing`: it can only be `true`: a value that is there is no anomaly",
+        "/conditions/0/missing: it can only be `true`: a value that is there is no anomaly",
     );
     refused(
         json!([{ "code": "a", "field": "/a", "format": "email" }]),
-        "setting `conditions[0].format`: unknown variant `email`, expected one of `ip`, `ipv4`, \
-         `ipv6`, `uuid`, `semver`",
+        "/conditions/0/format: `email` is not known: write `ip`, `ipv4`, `ipv6`, `uuid` or `semver`",
     );
     refused(
         json!([{ "code": "a", "field": "/a", "min": "1" }]),
-        "setting `conditions[0]`: `min` must be a number",
+        "/conditions/0/min: `min` must be a number",
     );
     check_refused::<Anomaly>(
         json!({ "flag": "/a", "reasons": "/a/b" }),
-        "settings `flag` and `reasons`: `/a` and `/a/b` overlap: write them apart",
+        "/reasons: overlaps `flag`, which is `/a`: write them apart",
+    );
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    check_refused::<Anomaly>(
+        json!({ "flag": "/a", "reasons": "/a", "conditions": [
+            { "code": "a b", "missing": false, "min": true },
+            { "code": "c", "field": "/a", "type": "text" },
+            { "code": "c", "field": "/a", "missing": true, "ignore-case": true },
+        ] }),
+        "/reasons: overlaps `flag`, which is `/a`: write them apart\n\
+         /conditions/0/code: `a b` is no code: use letters, digits, `-`, `_` and `.`\n\
+         /conditions/0/field: missing: add `field = \"/locale\"`\n\
+         /conditions/0/missing: it can only be `true`: a value that is there is no anomaly\n\
+         /conditions/0: give exactly one of `in`, `missing`, `type`, `format`, or a range (`min`, \
+         `max` or both)\n\
+         /conditions/0/min: `min` must be a number\n\
+         /conditions/2/code: `c` is there already: choose another\n\
+         /conditions/2/ignore-case: only for `in`: take it out",
+    );
+    check_refused::<Anomaly>(
+        json!({ "flag": 1, "conditions": [
+            { "code": 5, "field": "a", "type": "txt", "fromat": "ip" },
+            { "field": "/a", "missing": true },
+            "ip",
+            { "code": "a", "field": "/a" },
+        ] }),
+        "/conditions/0/code: expected a text, found a whole number: put it in quotes\n\
+         /conditions/0/field: `a` is no JSON Pointer: write `/a`\n\
+         /conditions/0/fromat: unknown key: did you mean `format`?\n\
+         /conditions/0/type: `txt` is not known: did you mean `text`?\n\
+         /conditions/1/code: missing: add `code = …`\n\
+         /conditions/2: expected a table, found a text: write `{ … }`\n\
+         /flag: expected a text, found a whole number: put it in quotes\n\
+         /conditions/3: give exactly one of `in`, `missing`, `type`, `format`, or a range (`min`, \
+         `max` or both)",
     );
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use pipeline_sdk::{Batch, EditList, Plan, Pointer, Rule, Value, Verdict, change_by_value};
+use pipeline_sdk::{
+    Batch, EditList, Plan, Pointer, Problems, Rule, Value, Verdict, change_by_value, pointer_to,
+};
 use serde::Deserialize;
 
 /// What `device_type` means unless `map` says otherwise.
@@ -79,14 +81,16 @@ impl Rule for Categorize {
             let owned = DEVICES.map(|(value, category)| (value.to_owned(), category.to_owned()));
             return Ok(Self { settings, categories: owned.into() });
         };
+        let mut problems = Problems::default();
         for (value, category) in map {
             let lower = value.to_lowercase();
             if categories.insert(lower, category).is_some() {
-                return Err(format!(
-                    "setting `map.{value}`: it is there twice, for case does not count: take one out"
-                ));
+                let message =
+                    format!("`{value}` is there twice, for case does not count: take one out");
+                problems.add(pointer_to("/map", &value), message);
             }
         }
+        problems.finish()?;
         Ok(Self { settings, categories })
     }
 

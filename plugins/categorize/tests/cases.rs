@@ -72,15 +72,19 @@ fn a_map_of_ones_own_replaces_the_default_and_may_edit_in_place() {
 #[test]
 fn bad_settings_say_where_and_how_to_mend_them() {
     check_refused::<Categorize>(
-        json!({ "map": { "Android": "a", "android": "b" } }),
-        "setting `map.android`: it is there twice, for case does not count: take one out",
+        json!({ "map": { "Android": "a", "android": "b", "X/Y": "a", "x/y": "a" } }),
+        "/map/android: `android` is there twice, for case does not count: take one out\n\
+         /map/x~1y: `x/y` is there twice, for case does not count: take one out",
     );
     check_refused::<Categorize>(
         json!({ "fallback": true }),
-        "setting `fallback`: give a text, or `false` to write nothing",
+        "/fallback: give a text, or `false` to write nothing",
     );
     check_refused::<Categorize>(
-        json!({ "map": { "android": 1 } }),
-        "setting `map.android`: invalid type: integer `1`, expected a string",
+        json!({ "map": { "android": 1, "a/b": [], "c": "d", "C": "D" }, "fallback": true, "x": 1 }),
+        "/fallback: give a text, or `false` to write nothing\n\
+         /map/a~1b: expected a text, found a list\n\
+         /map/android: expected a text, found a whole number: put it in quotes\n\
+         /x: unknown key: take it out; known are `field`, `into`, `map` and `fallback`",
     );
 }

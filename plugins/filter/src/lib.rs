@@ -1,7 +1,7 @@
 //! Keeps the events that meet all, or any, of some conditions on their fields; drops the others.
 
 use pipeline_sdk::{
-    Batch, Bits, Fate, OneOf, Plan, Pointer, Range, Rule, Scalar, Value, Verdict, combine,
+    Batch, Bits, Fate, OneOf, Plan, Pointer, Problems, Range, Rule, Scalar, Value, Verdict, combine,
 };
 use serde::Deserialize;
 
@@ -84,22 +84,22 @@ impl Rule for Filter {
     type Settings = Settings;
 
     fn new(settings: Settings) -> Result<Self, String> {
+        let mut problems = Problems::default();
         if settings.conditions.is_empty() {
-            return Err("setting `conditions`: the list is empty: give at least one, or take the \
-                        stage out"
-                .to_owned());
+            problems
+                .add("/conditions", "the list is empty: give at least one, or take the stage out");
         }
         if settings.conditions.len() > CONDITIONS_MAX {
-            return Err(format!(
-                "setting `conditions`: more than {CONDITIONS_MAX}: spread them over two stages"
-            ));
+            let message = format!("more than {CONDITIONS_MAX}: spread them over two stages");
+            problems.add("/conditions", message);
         }
         let mut plan = Plan::default();
         let mut conditions = Vec::new();
         for (number, condition) in settings.conditions.into_iter().enumerate() {
-            let at = format!("conditions[{number}]");
-            conditions.push(check(condition, &at, false, &mut plan)?);
+            let at = format!("/conditions/{number}");
+            conditions.extend(check(condition, &at, false, &mut plan, &mut problems));
         }
+        problems.finish()?;
         Ok(Self { keep: settings.keep, conditions, plan })
     }
 
@@ -134,45 +134,51 @@ impl Filter {
     }
 }
 
+/// Checks the condition at this place and adds what it reads to the plan; none if it has problems.
 fn check(
     condition: Condition,
     at: &str,
     negated: bool,
     plan: &mut Plan,
-) -> Result<Checked, String> {
+    problems: &mut Problems,
+) -> Option<Checked> {
     let Condition { field, equals, one_of, min, max, present, ignore_case, not } = condition;
     let range = min.is_some() || max.is_some();
     let tests = [equals.is_some(), one_of.is_some(), range, present.is_some()];
     let tests = tests.into_iter().filter(|given| *given).count();
     if let Some(inner) = not {
-        if field.is_some() || tests > 0 || ignore_case.is_some() {
-            return Err(format!(
-                "setting `{at}`: beside `not` nothing else may stand: write `{{ not = {{ field = …, \
-                 equals = … }} }}`"
-            ));
+        let alone = field.is_none() && tests == 0 && ignore_case.is_none();
+        if !alone {
+            problems.add(
+                at,
+                "beside `not` nothing else may stand: write `{ not = { field = …, equals = … } }`",
+            );
         }
-        return check(*inner, &format!("{at}.not"), !negated, plan);
+        let inner = check(*inner, &format!("{at}/not"), !negated, plan, problems);
+        return inner.filter(|_| alone);
     }
-    let field = field.ok_or_else(|| {
-        format!("setting `{at}`: the field is missing: add `field = \"/device_type\"`")
-    })?;
+    if field.is_none() {
+        problems.add(format!("{at}/field"), "missing: add `field = \"/device_type\"`");
+    }
     if tests != 1 {
-        return Err(format!(
-            "setting `{at}`: give exactly one of `equals`, `in`, `present`, or a range (`min`, \
-             `max` or both)"
-        ));
+        problems.add(
+            at,
+            "give exactly one of `equals`, `in`, `present`, or a range (`min`, `max` or both)",
+        );
     }
-    if ignore_case.is_some() && equals.is_none() && one_of.is_none() {
-        return Err(format!("setting `{at}.ignore-case`: only for `equals` and `in`: take it out"));
+    if tests > 0 && ignore_case.is_some() && equals.is_none() && one_of.is_none() {
+        let message = "only for `equals` and `in`: take it out";
+        problems.add(format!("{at}/ignore-case"), message);
     }
+    let range = if range { Range::checked(min, max, at, problems) } else { None };
     let ignore_case = ignore_case.unwrap_or(false);
-    let test = match (equals, one_of, present) {
+    let test = match (equals, one_of, present, range) {
         (Some(value), ..) => Test::OneOf(OneOf::new([value], ignore_case)),
-        (_, Some(values), _) => Test::OneOf(OneOf::new(values, ignore_case)),
-        (.., Some(present)) => Test::Present(present),
-        _ => Test::Range(Range::new(min, max).map_err(|error| format!("setting `{at}`: {error}"))?),
+        (_, Some(values), ..) => Test::OneOf(OneOf::new(values, ignore_case)),
+        (.., Some(present), _) => Test::Present(present),
+        (.., range) => Test::Range(range?),
     };
-    Ok(Checked { column: plan.read_packed(&field), test, negated })
+    Some(Checked { column: plan.read_packed(&field?), test, negated })
 }
 
 pipeline_sdk::export!(Filter, silent);

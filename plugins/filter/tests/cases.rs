@@ -134,7 +134,7 @@ fn sixty_four_conditions_are_the_most() {
     check::<Filter>(conditions(64), json!([{ "a": 0 }, {}]), json!([{ "a": 0 }, "drop"]));
     check_refused::<Filter>(
         conditions(65),
-        "setting `conditions`: more than 64: spread them over two stages",
+        "/conditions: more than 64: spread them over two stages",
     );
 }
 
@@ -145,44 +145,68 @@ fn bad_settings_say_where_and_how_to_mend_them() {
     };
     check_refused::<Filter>(
         json!({ "keep": "some" }),
-        "setting `keep`: unknown variant `some`, expected `all` or `any`",
+        "/keep: `some` is not known: write `all` or `any`",
     );
     check_refused::<Filter>(
         json!({ "condition": [] }),
-        "setting `condition`: unknown field `condition`, expected `keep` or `conditions`",
+        "/condition: unknown key: did you mean `conditions`?\n\
+         /condition: the list is empty: give at least one, or take the stage out",
     );
-    refused(
-        json!([]),
-        "setting `conditions`: the list is empty: give at least one, or take the stage out",
-    );
+    refused(json!([]), "/conditions: the list is empty: give at least one, or take the stage out");
     refused(
         json!([{ "field": "device_type", "equals": "x" }]),
-        "setting `conditions[0].field`: `device_type` is no JSON Pointer: write `/device_type`",
+        "/conditions/0/field: `device_type` is no JSON Pointer: write `/device_type`",
     );
     refused(
         json!([{ "field": "/a", "equals": "x" }, { "equals": "x" }]),
-        "setting `conditions[1]`: the field is missing: add `field = \"/device_type\"`",
+        "/conditions/1/field: missing: add `field = \"/device_type\"`",
     );
     refused(
         json!([{ "field": "/a", "equals": "x", "present": true }]),
-        "setting `conditions[0]`: give exactly one of `equals`, `in`, `present`, or a range \
-         (`min`, `max` or both)",
+        "/conditions/0: give exactly one of `equals`, `in`, `present`, or a range (`min`, `max` or \
+         both)",
     );
     refused(
         json!([{ "not": { "field": "/a", "min": 2, "max": 1 } }]),
-        "setting `conditions[0].not`: `min` is above `max`: swap them",
+        "/conditions/0/not/min: `min` is above `max`: swap them",
     );
     refused(
         json!([{ "field": "/a", "equals": ["x"] }]),
-        "setting `conditions[0].equals`: found a list: give a text, a number or a boolean",
+        "/conditions/0/equals: found a list: give a text, a number or a boolean",
     );
     refused(
         json!([{ "field": "/a", "present": true, "ignore-case": true }]),
-        "setting `conditions[0].ignore-case`: only for `equals` and `in`: take it out",
+        "/conditions/0/ignore-case: only for `equals` and `in`: take it out",
     );
     refused(
         json!([{ "not": { "field": "/a", "equals": 1 }, "field": "/b" }]),
-        "setting `conditions[0]`: beside `not` nothing else may stand: write `{ not = { field = …, \
-         equals = … } }`",
+        "/conditions/0: beside `not` nothing else may stand: write `{ not = { field = …, equals = \
+         … } }`",
+    );
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    check_refused::<Filter>(
+        json!({ "kep": "any", "conditions": [
+            { "field": "/a", "min": "1", "max": true },
+            { "equals": 1, "present": true },
+            { "not": { "fields": "/a", "eqals": 1 } },
+            { "field": "/a", "equals": [], "ignore-case": "yes", "x": 1 },
+            "all",
+        ] }),
+        "/conditions/2/not/eqals: unknown key: did you mean `equals`?\n\
+         /conditions/2/not/fields: unknown key: did you mean `field`?\n\
+         /conditions/3/equals: found a list: give a text, a number or a boolean\n\
+         /conditions/3/ignore-case: expected true or false, found a text\n\
+         /conditions/3/x: unknown key: take it out; known are `field`, `equals`, `in`, `min`, `max`, \
+         `present`, `ignore-case` and `not`\n\
+         /conditions/4: expected a table, found a text: write `{ … }`\n\
+         /kep: unknown key: did you mean `keep`?\n\
+         /conditions/0/min: `min` must be a number\n\
+         /conditions/0/max: `max` must be a number\n\
+         /conditions/1/field: missing: add `field = \"/device_type\"`\n\
+         /conditions/1: give exactly one of `equals`, `in`, `present`, or a range (`min`, `max` or \
+         both)",
     );
 }

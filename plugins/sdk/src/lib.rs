@@ -48,8 +48,11 @@ pub mod bindings;
 mod column;
 mod combine;
 pub mod component;
+mod configure;
 pub mod log;
+mod node;
 mod plan;
+mod problems;
 mod settings;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
@@ -61,7 +64,9 @@ pub use bindings::exports::pipeline::plugin::rules::{
 pub use bindings::pipeline::plugin::events::{Packed, Value as OwnedValue};
 pub use column::{Batch, Column, Value};
 pub use combine::{Bits, Combined, combine};
-pub use settings::{OneOf, Pointer, Range, Scalar, configure};
+pub use configure::configure;
+pub use problems::{Problems, pointer_to};
+pub use settings::{OneOf, Pointer, Range, Scalar};
 
 /// A rule: made from its settings, and asked batch after batch.
 ///
@@ -69,10 +74,12 @@ pub use settings::{OneOf, Pointer, Range, Scalar, configure};
 /// no state, for the host throws instances away and runs many side by side.
 pub trait Rule: Sized + 'static {
     /// The stage's `[stage.settings]` table. Derive `Deserialize` with
-    /// `#[serde(deny_unknown_fields)]`, so that a mistyped setting is an error.
+    /// `#[serde(deny_unknown_fields)]`, so that a mistyped setting is an error. Everything that serde
+    /// finds wrong is told at once, each with its place.
     type Settings: serde::de::DeserializeOwned;
 
-    /// Checks what serde cannot, and prepares. The error names the setting and says how to mend it.
+    /// Checks what serde cannot, and prepares. The error has one problem a line, each with its place
+    /// and how to mend it: collect them in [`Problems`], so that all are told at once.
     fn new(settings: Self::Settings) -> Result<Self, String>;
 
     /// What the rule reads and writes: asked once, after [`Rule::new`].

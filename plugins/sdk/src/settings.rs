@@ -7,23 +7,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{self, Deserializer};
 
-use crate::{Rule, Value};
-
-/// Makes the rule from its settings, one JSON object. The error names the setting by its path,
-/// such as `conditions[1].field`, and says how to mend it.
-pub fn configure<R: Rule>(settings: &str) -> Result<R, String> {
-    // By way of a tree, for its errors name no line and column of a JSON that nobody wrote.
-    let tree: serde_json::Value = serde_json::from_str(settings)
-        .map_err(|error| format!("settings are not JSON: {error}"))?;
-    let settings = serde_path_to_error::deserialize(tree).map_err(|error| {
-        let path = error.path().to_string();
-        match path.as_str() {
-            "." => error.into_inner().to_string(),
-            _ => format!("setting `{path}`: {}", error.into_inner()),
-        }
-    })?;
-    R::new(settings)
-}
+use crate::{Problems, Value};
 
 /// A field of an event: a JSON Pointer (RFC 6901) that is not empty, such as `/client/ip`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,23 +168,54 @@ pub struct Range {
 }
 
 impl Range {
-    /// Checks the ends: numbers, at least one of them, `min` not above `max`.
+    /// Checks the ends: numbers, at least one of them, `min` not above `max`. The error is the first
+    /// thing that is wrong.
     pub fn new(min: Option<Scalar>, max: Option<Scalar>) -> Result<Self, String> {
-        for (name, end) in [("min", &min), ("max", &max)] {
-            if matches!(end, Some(Scalar::Text(_) | Scalar::Boolean(_))) {
-                return Err(format!("`{name}` must be a number"));
-            }
+        match Self::faults(&min, &max).into_iter().next() {
+            Some((_, fault)) => Err(fault),
+            None => Ok(Self { min, max }),
         }
-        let above = match (&min, &max) {
-            (None, None) => return Err("give `min`, `max` or both".to_owned()),
+    }
+
+    /// The same of the settings `min` and `max` in the table at this pointer: notes everything that
+    /// is wrong, each at its setting.
+    pub fn checked(
+        min: Option<Scalar>,
+        max: Option<Scalar>,
+        table: &str,
+        problems: &mut Problems,
+    ) -> Option<Self> {
+        let faults = Self::faults(&min, &max);
+        let sound = faults.is_empty();
+        for (name, fault) in faults {
+            problems.add(format!("{table}{name}"), fault);
+        }
+        sound.then_some(Self { min, max })
+    }
+
+    /// What is wrong, and below the table where.
+    fn faults(min: &Option<Scalar>, max: &Option<Scalar>) -> Vec<(&'static str, String)> {
+        let ends =
+            [("/min", "`min` must be a number", min), ("/max", "`max` must be a number", max)];
+        let no_number =
+            |end: &&Option<Scalar>| matches!(end, Some(Scalar::Text(_) | Scalar::Boolean(_)));
+        let mut faults: Vec<_> = (ends.iter())
+            .filter(|(.., end)| no_number(end))
+            .map(|&(name, fault, _)| (name, fault.to_owned()))
+            .collect();
+        let above = match (min, max) {
+            (None, None) => {
+                faults.push(("", "give `min`, `max` or both".to_owned()));
+                None
+            }
             (Some(Scalar::Integer(min)), Some(max)) => max.compare(Value::Integer(*min)),
             (Some(Scalar::Number(min)), Some(max)) => max.compare(Value::Number(*min)),
             _ => None,
         };
         if above == Some(Ordering::Greater) {
-            return Err("`min` is above `max`: swap them".to_owned());
+            faults.push(("/min", "`min` is above `max`: swap them".to_owned()));
         }
-        Ok(Self { min, max })
+        faults
     }
 
     /// Whether a field's value is a number within. No text is, whatever it says.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use pipeline_sdk::{
-    Batch, Change, EditList, Fate, Fates, Index, Plan, Pointer, Rule, Value, Verdict,
+    Batch, Change, EditList, Fate, Fates, Index, Plan, Pointer, Problems, Rule, Value, Verdict,
 };
 use serde::Deserialize;
 
@@ -93,20 +93,26 @@ impl Rule for Timestamps {
     fn new(settings: Settings) -> Result<Self, String> {
         let Settings { processed: Processed(processed), fields, unit, format, malformed } =
             settings;
-        let format = parse_format(&format)?;
+        let mut problems = Problems::default();
+        let format = parse_format(&format).map_err(|message| problems.add("/format", message));
         let written: Vec<&Pointer> = fields.iter().chain(&processed).collect();
         for (number, field) in written.iter().enumerate() {
             if let Some(other) = written[..number].iter().find(|other| other.overlaps(field)) {
-                return Err(format!(
-                    "settings `fields` and `processed`: `{field}` and `{other}` overlap: take one out"
-                ));
+                let message = format!("`{field}` and `{other}` overlap: take one out");
+                match number < fields.len() {
+                    true => problems.add(format!("/fields/{number}"), message),
+                    false => problems.add("/processed", message),
+                }
             }
         }
         if written.is_empty() {
-            return Err("settings `fields` and `processed`: there is neither: give one, or take \
-                        the stage out"
-                .to_owned());
+            problems.add(
+                "/fields",
+                "neither `fields` nor `processed`: give one, or take the stage out",
+            );
         }
+        problems.finish()?;
+        let format = format.expect("else it is a problem");
         Ok(Self { processed, fields, unit, format, malformed })
     }
 
@@ -206,12 +212,12 @@ fn parse_format(format: &str) -> Result<Format, String> {
     }
     if !format.contains('%') {
         return Err(format!(
-            "setting `format`: `{format}` names no part of a time: write `rfc3339`, or as strftime \
-             has it, such as `%Y-%m-%d %H:%M:%S`"
+            "`{format}` names no part of a time: write `rfc3339`, or as strftime has it, such as \
+             `%Y-%m-%d %H:%M:%S`"
         ));
     }
     let items = StrftimeItems::new(format).parse_to_owned().map_err(|_| {
-        format!("setting `format`: `{format}` has a `%` that strftime does not know (`%%` is a percent sign)")
+        format!("`{format}` has a `%` that strftime does not know (`%%` is a percent sign)")
     })?;
     Ok(Format::Strftime(items))
 }

@@ -141,27 +141,48 @@ fn the_format_is_anything_that_strftime_has() {
 fn bad_settings_say_where_and_how_to_mend_them() {
     check_refused::<Timestamps>(
         json!({ "format": "%Y-%Q" }),
-        "setting `format`: `%Y-%Q` has a `%` that strftime does not know (`%%` is a percent sign)",
+        "/format: `%Y-%Q` has a `%` that strftime does not know (`%%` is a percent sign)",
     );
     check_refused::<Timestamps>(
         json!({ "format": "RFC3339" }),
-        "setting `format`: `RFC3339` names no part of a time: write `rfc3339`, or as strftime has \
+        "/format: `RFC3339` names no part of a time: write `rfc3339`, or as strftime has \
          it, such as `%Y-%m-%d %H:%M:%S`",
     );
     check_refused::<Timestamps>(
         json!({ "unit": "minutes" }),
-        "setting `unit`: unknown variant `minutes`, expected one of `auto`, `seconds`, `milliseconds`",
+        "/unit: `minutes` is not known: write `auto`, `seconds` or `milliseconds`",
     );
     check_refused::<Timestamps>(
         json!({ "fields": ["/a", "/a/b"] }),
-        "settings `fields` and `processed`: `/a/b` and `/a` overlap: take one out",
+        "/fields/1: `/a/b` and `/a` overlap: take one out",
     );
     check_refused::<Timestamps>(
         json!({ "fields": [], "processed": false }),
-        "settings `fields` and `processed`: there is neither: give one, or take the stage out",
+        "/fields: neither `fields` nor `processed`: give one, or take the stage out",
     );
     check_refused::<Timestamps>(
         json!({ "processed": "now" }),
-        "setting `processed`: `now` is no JSON Pointer: write `/now`",
+        "/processed: `now` is no JSON Pointer: write `/now`",
+    );
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once() {
+    check_refused::<Timestamps>(
+        json!({ "format": "now", "fields": ["/a", "/b/c", "/b", "/a"], "processed": "/b/d" }),
+        "/format: `now` names no part of a time: write `rfc3339`, or as strftime has it, such as \
+         `%Y-%m-%d %H:%M:%S`\n\
+         /fields/2: `/b` and `/b/c` overlap: take one out\n\
+         /fields/3: `/a` and `/a` overlap: take one out\n\
+         /processed: `/b/d` and `/b` overlap: take one out",
+    );
+    check_refused::<Timestamps>(
+        json!({ "format": "now", "fields": "/a", "processed": 5, "unit": "second", "malformed": 1 }),
+        "/fields: expected a list, found a text: put it in `[ ]`\n\
+         /malformed: write `keep` or `reject`\n\
+         /processed: give a field, or `false` to add none\n\
+         /unit: `second` is not known: did you mean `seconds`?\n\
+         /format: `now` names no part of a time: write `rfc3339`, or as strftime has it, such as \
+         `%Y-%m-%d %H:%M:%S`",
     );
 }
