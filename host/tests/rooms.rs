@@ -15,12 +15,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "bench", "config", "demo", "kafka", "pipeline", "plugin", "reload", "window",
-            "worker",
+            "admin", "bench", "chain", "config", "demo", "kafka", "pipeline", "plugin", "reload",
+            "shadow", "window", "worker",
         ],
     ),
     ("config", &[]),
-    ("demo", &["kafka", "window", "worker"]),
+    ("demo", &["chain", "kafka", "window", "worker"]),
     ("event", &[]),
     ("kafka", &[]),
     ("pipeline", &["chain", "config", "kafka", "plugin", "shadow", "window", "worker"]),

@@ -34,24 +34,32 @@ impl Copied {
             records: Vec::with_capacity(records.len()),
             headers: Vec::new(),
         };
-        for record in records {
-            let first = copied.headers.len();
-            for header in record.headers {
-                let name = copied.add(header.name.as_bytes());
-                let value = header.value.map(|value| copied.add(value));
-                copied.headers.push((name, value));
-            }
-            let place = Place {
-                key: record.key.map(|key| copied.add(key)),
-                value: record.value.map(|value| copied.add(value)),
-                headers: first..copied.headers.len(),
-                timestamp: record.timestamp,
-                partition: record.partition,
-                offset: record.offset,
-            };
-            copied.records.push(place);
-        }
+        records.iter().for_each(|record| copied.push(record));
         copied
+    }
+
+    /// No records yet.
+    pub fn at(now: i64) -> Self {
+        Self { now, ..Self::default() }
+    }
+
+    /// Copies one more record.
+    pub fn push(&mut self, record: &Record<'_>) {
+        let first = self.headers.len();
+        for header in record.headers {
+            let name = self.add(header.name.as_bytes());
+            let value = header.value.map(|value| self.add(value));
+            self.headers.push((name, value));
+        }
+        let place = Place {
+            key: record.key.map(|key| self.add(key)),
+            value: record.value.map(|value| self.add(value)),
+            headers: first..self.headers.len(),
+            timestamp: record.timestamp,
+            partition: record.partition,
+            offset: record.offset,
+        };
+        self.records.push(place);
     }
 
     fn add(&mut self, part: &[u8]) -> Range<usize> {

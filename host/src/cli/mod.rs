@@ -8,6 +8,7 @@ pub mod exit;
 pub mod generate;
 pub mod health;
 pub mod log;
+pub mod plugin;
 pub mod properties;
 pub mod reset;
 pub mod run;
@@ -53,6 +54,7 @@ pub enum Command {
     Generate(generate::GenerateArgs),
     View(view::ViewArgs),
     Health(health::HealthArgs),
+    Plugin(plugin::PluginArgs),
     Reset(reset::ResetArgs),
     Bench(bench::BenchArgs),
     Completions(CompletionsArgs),
@@ -69,6 +71,7 @@ pub fn main() -> ExitCode {
             Command::Generate(args) => generate::run(&args),
             Command::View(args) => view::run(&args),
             Command::Health(args) => health::run(&args),
+            Command::Plugin(args) => plugin::run(&args),
             Command::Reset(args) => reset::run(&args),
             Command::Bench(args) => bench::run(&args),
             Command::Completions(args) => completions(&args),

@@ -18,7 +18,7 @@ mod types;
 mod units;
 mod windows;
 
-pub use parse::{Draft, Overrides, PropertyCheck, parse, read};
+pub use parse::{Against, Draft, Overrides, PropertyCheck, parse, read};
 pub use problem::{Place, Problem, Problems};
 pub use properties::{Properties, Property};
 pub use start::StartAt;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::document::Document;
-use super::problem::{Problem, Problems};
+use super::problem::{Place, Problem, Problems};
 use super::table::{Table, section, sections, table_in, unknown_help};
 use super::types::{
     Config, DeadLetters, Delivery, Limits, Mode, OnError, OnExpired, Reload, Sink, Source, Stage,
@@ -30,6 +30,15 @@ pub struct Overrides {
 /// What is wrong with a property of librdkafka, by its name and value; none if it can be set. The
 /// answer holds no secret.
 pub type PropertyCheck<'a> = &'a dyn Fn(&str, &str) -> Option<String>;
+
+/// One of two plugins for the same place.
+#[derive(Clone, Debug)]
+pub struct Against {
+    /// Its name.
+    pub plugin: String,
+    /// Its settings as a JSON object, where they are not the stage's.
+    pub settings: Option<String>,
+}
 
 /// A configuration that may still have problems, to which loading the plugins adds its own.
 #[derive(Debug)]
@@ -76,6 +85,31 @@ impl Draft {
     pub fn settings_problem(&mut self, stage: &Stage, message: String, help: String) {
         let key = format!("stage {:?} settings", stage.name);
         self.problems.add(Some(stage.settings_place), key, message, help);
+    }
+
+    /// Leaves the stages up to one, with two plugins for its place; or, with none, only these two,
+    /// with what a stage has that says nothing. Where no settings are given both have the stage's.
+    pub fn put_against(&mut self, stage: Option<usize>, old: Against, new: Against) {
+        let stages = &mut self.config.stages;
+        stages.truncate(stage.map_or(0, |stage| stage + 1));
+        stages.iter_mut().for_each(|stage| stage.shadow = None);
+        let mut live = stages.pop().filter(|_| stage.is_some()).unwrap_or_else(|| Stage {
+            name: "stage".to_owned(),
+            plugin: old.plugin.clone(),
+            on_error: OnError::default(),
+            settings: Arc::from("{}"),
+            limits: self.config.limits.stage,
+            place: Place { line: 1, column: 1, width: 1 },
+            settings_place: Place { line: 1, column: 1, width: 1 },
+            shadow: None,
+        });
+        live.plugin = old.plugin;
+        live.settings = old.settings.map_or(live.settings, Arc::from);
+        let settings = new.settings.map_or_else(|| live.settings.clone(), Arc::from);
+        let candidate = Stage { plugin: new.plugin, settings, ..live.clone() };
+        live.shadow = Some(Box::new(candidate));
+        stages.push(live);
+        (self.config.shadow, self.config.windows) = (Vec::new(), Vec::new());
     }
 
     /// The configuration, if nothing is wrong with it.

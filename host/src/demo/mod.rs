@@ -9,6 +9,7 @@ pub mod pace;
 pub mod screen;
 pub mod send;
 pub mod stop;
+pub mod tail;
 pub mod view;
 
 use std::collections::BTreeMap;

@@ -277,7 +277,7 @@ fn anomaly(event: &Value, _: &Seen<'_>) -> (String, Style) {
 }
 
 /// Text that can do nothing to a terminal: control characters are shown, not carried out.
-pub(super) fn harmless(text: &str) -> String {
+pub fn harmless(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -2,7 +2,7 @@
 //! checked is what runs, whatever happens to the folder meanwhile.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
@@ -21,12 +21,12 @@ impl Content {
     /// Reads what the draft names, and takes a default plugin that is missing from this program if
     /// `with_defaults`. Nothing fails here: that a file is missing or too large is for whoever makes
     /// a generation of it.
-    pub(super) fn read(folder: &Path, draft: Draft, with_defaults: bool) -> Self {
+    pub(super) fn read(path: impl Fn(&str) -> PathBuf, draft: Draft, with_defaults: bool) -> Self {
         let limits = load_limits(&draft);
         let mut plugins = BTreeMap::new();
         for stage in draft.all_stages() {
             plugins.entry(stage.plugin.clone()).or_insert_with(|| {
-                let file = plugin::read(&folder.join(format!("{}.wasm", stage.plugin)), limits);
+                let file = plugin::read(&path(&stage.plugin), limits);
                 match (file, plugin::defaults::default(&stage.plugin)) {
                     (Err(error), Some(component)) if with_defaults && error.is_missing() => {
                         Ok(component.to_vec())

@@ -18,6 +18,8 @@ pub struct Loader {
     engine: Engine,
     folder: PathBuf,
     with_defaults: bool,
+    /// Plugins that lie elsewhere, by name.
+    files: BTreeMap<String, PathBuf>,
     /// The plugins of generations that are still there: what has not changed is not compiled again.
     known: Mutex<HashMap<ContentHash, Weak<Plugin>>>,
 }
@@ -51,7 +53,13 @@ impl Loader {
         let cache = state_dir.map(|dir| dir.join("compiled"));
         let engine = Engine::new(cache.as_deref()).context("starting the plugin engine")?;
         let folder = folder.to_owned();
-        Ok(Self { engine, folder, with_defaults: false, known: Mutex::default() })
+        Ok(Self {
+            engine,
+            folder,
+            with_defaults: false,
+            files: BTreeMap::new(),
+            known: Mutex::default(),
+        })
     }
 
     /// Takes default plugins that the folder lacks from this program, as they would be laid down.
@@ -60,9 +68,20 @@ impl Loader {
         self
     }
 
+    /// Takes the plugin of this name from a file of its own.
+    pub fn with_file(mut self, name: &str, file: &Path) -> Self {
+        self.files.insert(name.to_owned(), file.to_owned());
+        self
+    }
+
+    fn path(&self, plugin: &str) -> PathBuf {
+        let own = self.files.get(plugin).cloned();
+        own.unwrap_or_else(|| self.folder.join(format!("{plugin}.wasm")))
+    }
+
     /// Reads the files of the draft's plugins.
     pub fn read(&self, draft: Draft) -> Content {
-        Content::read(&self.folder, draft, self.with_defaults)
+        Content::read(|plugin| self.path(plugin), draft, self.with_defaults)
     }
 
     /// [`Loader::read`] and [`Loader::build`].
@@ -113,7 +132,7 @@ impl Loader {
         {
             return Ok(plugin);
         }
-        let path = self.folder.join(format!("{name}.wasm")).display().to_string();
+        let path = self.path(name).display().to_string();
         let plugin = Arc::new(self.engine.load_bytes(&path, &bytes, limits)?);
         let mut known = known();
         known.retain(|_, plugin| plugin.strong_count() > 0);

@@ -35,6 +35,11 @@ impl Generation {
         Ok(pairs)
     }
 
+    /// All stages of two generations against each other.
+    pub fn against(&self, new: &Self) -> anyhow::Result<Pair> {
+        Ok(Pair::new(None, self.line(&self.config.stages)?, new.line(&new.config.stages)?))
+    }
+
     /// The candidates with their plugins, and the stage whose place each is for; none for that of
     /// all stages.
     pub fn candidates(&self) -> impl Iterator<Item = (Option<&str>, &config::Stage, &Plugin)> {
