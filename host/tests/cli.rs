@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
-use host::plugin::defaults::{DEFAULTS, lay_down};
+use host::plugin::defaults::lay_down;
 use tempfile::TempDir;
 
 /// The command with nothing of this process's environment that it would read.
@@ -84,30 +84,99 @@ fn every_problem_of_a_configuration_is_shown_and_is_code_2() {
     check(host(&folder).arg("check"), 2, &[], &["plugins/pipeline.toml: cannot be read: "]);
 }
 
-/// With the default plugin that keeps and drops events.
-fn folder_with_filter(settings: &str) -> TempDir {
-    let folder = folder_with(&format!(
-        "{COPY}[[stage]]\nplugin = \"filter\"\nname = \"phones\"\n[stage.settings]\n{settings}\n"
-    ));
-    let (name, component) =
-        DEFAULTS.iter().find(|(name, _)| *name == "filter").expect("it ships with the host");
-    fs::write(folder.path().join(format!("plugins/{name}.wasm")), component).expect("writing it");
-    folder
+/// Some stages, for whose plugins a check takes the defaults.
+fn folder_with_stages(stages: &str) -> TempDir {
+    folder_with(&format!("{COPY}{stages}"))
 }
 
 #[test]
 fn settings_that_the_plugin_refuses_are_a_problem_at_their_place() {
-    let folder = folder_with_filter("conditions = []");
+    let filter = "[[stage]]\nplugin = \"filter\"\nname = \"phones\"\n[stage.settings]\n";
+    let folder = folder_with_stages(&format!("{filter}conditions = []"));
     let expected = [
-        "plugins/pipeline.toml:6:1: stage \"phones\" settings: setting `conditions`: ",
-        "  6 | [stage.settings]\n",
+        "plugins/pipeline.toml:7:1: stage \"phones\" settings.conditions: the list is empty: ",
+        "  7 | conditions = []\n    | ^^^^^^^^^^^^^^^\n",
         "error: 1 problem found",
     ];
     check(host(&folder).arg("check"), 2, &[], &expected);
-    let folder = folder_with_filter("keep = \"any\"");
+    let folder = folder_with_stages(&format!("{filter}keep = \"any\""));
     check(host(&folder).arg("check"), 0, &["stage         phones: rule filter.wasm\n"], &[]);
     let files: Vec<_> = fs::read_dir(folder.path()).expect("the folder").collect();
     assert_eq!(files.len(), 1, "a check leaves no trace: {files:?}");
+}
+
+#[test]
+fn all_settings_that_plugins_refuse_are_shown_at_once_each_at_its_place() {
+    let folder = folder_with_stages(
+        r#"
+[[stage]]
+plugin = "filter"
+[stage.settings]
+kep = "any"
+conditions = [
+  { field = "device_type", equals = ["android"] },
+  { field = "/ip", min = "1", ignore-case = true },
+  { equals = "x" },
+]
+
+[[stage]]
+plugin = "nowhere"
+
+[[stage]]
+plugin = "timestamps"
+settings = { unit = "minutes", fields = ["/a", "/a/b"] }
+
+[[stage]]
+plugin = "anomaly"
+[[stage.settings.conditions]]
+code = 5
+field = "/a"
+missing = true
+[[stage.settings.conditions]]
+field = "/b"
+
+[[stage]]
+plugin = "categorize"
+name = "decode"
+"#,
+    );
+    let expected = [
+        "pipeline.toml:7:1: stage \"filter\" settings.kep: unknown key: did you mean `keep`?\n  \
+         7 | kep = \"any\"\n    | ^^^^^^^^^^^\n",
+        "pipeline.toml:9:5: stage \"filter\" settings.conditions[0].field: `device_type` is no JSON \
+         Pointer: write `/device_type`\n  \
+         9 |   { field = \"device_type\", equals = [\"android\"] },\n    |     ^^^^^^^^^^^^^^^^^^^^^\n",
+        "pipeline.toml:9:28: stage \"filter\" settings.conditions[0].equals: found a list: ",
+        "pipeline.toml:10:20: stage \"filter\" settings.conditions[1].min: `min` must be a number",
+        "pipeline.toml:10:31: stage \"filter\" settings.conditions[1].ignore-case: only for ",
+        "pipeline.toml:11:3: stage \"filter\" settings.conditions[2].field: missing: add `field = ",
+        "pipeline.toml:15:10: stage \"nowhere\": plugins/nowhere.wasm: reading the file: ",
+        "pipeline.toml:19:14: stage \"timestamps\" settings.unit: `minutes` is not known: write ",
+        "pipeline.toml:19:48: stage \"timestamps\" settings.fields[1]: `/a/b` and `/a` overlap: ",
+        "pipeline.toml:24:1: stage \"anomaly\" settings.conditions[0].code: expected a text, found a \
+         whole number: put it in quotes\n  24 | code = 5\n     | ^^^^^^^^\n",
+        "pipeline.toml:27:1: stage \"anomaly\" settings.conditions[1].code: missing: add `code = …`\n",
+        "pipeline.toml:32:8: stage \"decode\": the host's own part of that name ",
+        "help: give the stage another `name`",
+        "error: 12 problems found",
+    ];
+    check(host(&folder).arg("check"), 2, &[], &expected);
+}
+
+#[test]
+fn a_name_that_is_there_twice_is_one_problem_at_the_second() {
+    let folder = folder_with_stages(
+        "[[stage]]\nplugin = \"filter\"\n[[stage]]\nplugin = \"filter\"\n\
+         [[stage]]\nplugin = \"anomaly\"\nname = \"filter\"\n",
+    );
+    let help = "\n  help: give this one a `name` of its own\n";
+    let expected = [
+        "pipeline.toml:6:10: [[stage]] plugin: there is a stage \"filter\" already\n",
+        "pipeline.toml:9:8: [[stage]] name: there is a stage \"filter\" already\n",
+        help,
+        "error: 2 problems found",
+    ];
+    check(host(&folder).arg("check"), 2, &[], &expected);
 }
 
 #[test]

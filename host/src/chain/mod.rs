@@ -29,6 +29,7 @@ pub use processed::{
 };
 pub use record::{Header, Record};
 pub use run::Chain;
+pub(crate) use stage::TAKEN;
 pub use stage::{ChainError, Limits, OnError, Stage};
 pub use stop::Stop;
 pub use time::TimeUnit;

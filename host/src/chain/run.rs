@@ -220,14 +220,12 @@ fn plans(stages: Vec<Stage>) -> Vec<Plan> {
 fn name_errors(names: &[String]) -> Vec<ChainError> {
     let mut errors = Vec::new();
     for (place, name) in names.iter().enumerate() {
-        let problem = if name == DECODE || name == ENCODE {
-            "the host's own part of that name stands beside it in metrics and dead letters"
+        let stage = name.clone();
+        if name == DECODE || name == ENCODE {
+            errors.push(ChainError::Taken { place, stage });
         } else if names[..place].contains(name) {
-            "an earlier stage has the same name"
-        } else {
-            continue;
-        };
-        errors.push(ChainError::Name { stage: name.clone(), problem });
+            errors.push(ChainError::Twice { stage });
+        }
     }
     errors
 }
@@ -242,7 +240,7 @@ fn rule_stage(
     let plan = rule.plan();
     let before = errors.len();
     let mut problem = |problem: String| {
-        errors.push(ChainError::Plan { stage: member.name.clone(), problem });
+        errors.push(ChainError::Plan { place: member.place, stage: member.name.clone(), problem });
     };
     if let Err(problems) = check_plan(plan) {
         problems.into_iter().for_each(&mut problem);

@@ -75,20 +75,32 @@ impl Default for Limits {
     }
 }
 
+/// Why a stage cannot have a name.
+pub(crate) const TAKEN: &str =
+    "the host's own part of that name stands beside it in metrics and dead letters";
+
 /// Why a chain cannot be made of these stages and observers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
-    /// Two stages share a name, or one has a name that the host itself uses.
-    #[error("stage {stage:?}: {problem}; give it another name")]
-    Name {
+    /// A stage has a name that the host itself uses.
+    #[error("stage {stage:?}: {TAKEN}; give it another name")]
+    Taken {
+        /// Its place among the stages, from 0.
+        place: usize,
         /// The name.
         stage: String,
-        /// What is wrong with it.
-        problem: &'static str,
+    },
+    /// A stage has the name of an earlier one.
+    #[error("stage {stage:?}: an earlier stage has the same name; give it another name")]
+    Twice {
+        /// The name.
+        stage: String,
     },
     /// A rule's plan breaks the contract of the WIT: the plugin's author must mend it.
     #[error("stage {stage:?}: its plan is wrong: {problem}")]
     Plan {
+        /// Its place among the stages, from 0.
+        place: usize,
         /// The stage.
         stage: String,
         /// What is wrong, and what would be right.

@@ -9,6 +9,8 @@ mod limits;
 mod parse;
 mod problem;
 mod properties;
+mod settings;
+mod stages;
 mod start;
 mod table;
 #[cfg(test)]
@@ -18,9 +20,10 @@ mod types;
 mod units;
 mod windows;
 
-pub use parse::{Against, Draft, Overrides, PropertyCheck, parse, read};
+pub use parse::{Draft, Overrides, PropertyCheck, parse, read};
 pub use problem::{Place, Problem, Problems};
 pub use properties::{Properties, Property};
+pub use stages::Against;
 pub use start::StartAt;
 pub use topics::check_name;
 pub use types::{

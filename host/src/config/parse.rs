@@ -1,6 +1,5 @@
 //! The text of `pipeline.toml` into a [`Config`], table by table.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +7,14 @@ use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
 use super::document::Document;
-use super::problem::{Place, Problem, Problems};
+use super::problem::{Problem, Problems};
+use super::stages::Against;
 use super::table::{Table, section, sections, table_in, unknown_help};
 use super::types::{
-    Config, DeadLetters, Delivery, Limits, Mode, OnError, OnExpired, Reload, Sink, Source, Stage,
-    State, Topic,
+    Config, DeadLetters, Delivery, Limits, Mode, OnExpired, Reload, Sink, Source, Stage, State,
+    Topic,
 };
-use super::{Property, limits, properties, topics, windows};
+use super::{Property, limits, properties, stages, topics, windows};
 
 /// What flags say; it beats the file.
 #[derive(Clone, Debug, Default)]
@@ -30,15 +30,6 @@ pub struct Overrides {
 /// What is wrong with a property of librdkafka, by its name and value; none if it can be set. The
 /// answer holds no secret.
 pub type PropertyCheck<'a> = &'a dyn Fn(&str, &str) -> Option<String>;
-
-/// One of two plugins for the same place.
-#[derive(Clone, Debug)]
-pub struct Against {
-    /// Its name.
-    pub plugin: String,
-    /// Its settings as a JSON object, where they are not the stage's.
-    pub settings: Option<String>,
-}
 
 /// A configuration that may still have problems, to which loading the plugins adds its own.
 #[derive(Debug)]
@@ -81,35 +72,26 @@ impl Draft {
         self.problems.add(Some(stage.place), format!("stage {:?}", stage.name), message, help);
     }
 
-    /// Notes that a stage's plugin refuses its settings, or plans what cannot be done with them.
-    pub fn settings_problem(&mut self, stage: &Stage, message: String, help: String) {
-        let key = format!("stage {:?} settings", stage.name);
-        self.problems.add(Some(stage.settings_place), key, message, help);
+    /// Notes that a stage cannot have its name.
+    pub fn name_problem(&mut self, stage: &Stage, message: String, help: String) {
+        self.problems.add(Some(stage.spots.name), format!("stage {:?}", stage.name), message, help);
+    }
+
+    /// Notes that a stage's plugin refuses its settings: all that its text tells, each problem at
+    /// its place.
+    pub fn settings_problem(&mut self, stage: &Stage, text: &str) {
+        for remark in stage.spots.settings.remarks(text) {
+            let key = format!("stage {:?} {}", stage.name, remark.key);
+            self.problems.add(Some(remark.place), key, remark.message, "");
+        }
     }
 
     /// Leaves the stages up to one, with two plugins for its place; or, with none, only these two,
     /// with what a stage has that says nothing. Where no settings are given both have the stage's.
     pub fn put_against(&mut self, stage: Option<usize>, old: Against, new: Against) {
-        let stages = &mut self.config.stages;
-        stages.truncate(stage.map_or(0, |stage| stage + 1));
-        stages.iter_mut().for_each(|stage| stage.shadow = None);
-        let mut live = stages.pop().filter(|_| stage.is_some()).unwrap_or_else(|| Stage {
-            name: "stage".to_owned(),
-            plugin: old.plugin.clone(),
-            on_error: OnError::default(),
-            settings: Arc::from("{}"),
-            limits: self.config.limits.stage,
-            place: Place { line: 1, column: 1, width: 1 },
-            settings_place: Place { line: 1, column: 1, width: 1 },
-            shadow: None,
-        });
-        live.plugin = old.plugin;
-        live.settings = old.settings.map_or(live.settings, Arc::from);
-        let settings = new.settings.map_or_else(|| live.settings.clone(), Arc::from);
-        let candidate = Stage { plugin: new.plugin, settings, ..live.clone() };
-        live.shadow = Some(Box::new(candidate));
-        stages.push(live);
-        (self.config.shadow, self.config.windows) = (Vec::new(), Vec::new());
+        let config = &mut self.config;
+        stages::put_against(&mut config.stages, &config.limits, stage, (old, new));
+        (config.shadow, config.windows) = (Vec::new(), Vec::new());
     }
 
     /// The configuration, if nothing is wrong with it.
@@ -192,8 +174,8 @@ fn read_root<'a>(
 
     let config = Config {
         file: file.to_owned(),
-        stages: read_stages(document, sections(document, root, "stage"), &limits),
-        shadow: read_shadow(document, section("shadow"), &limits),
+        stages: stages::read(document, sections(document, root, "stage"), &limits),
+        shadow: stages::read_shadow(document, section("shadow"), &limits),
         windows: windows::read(document, root, &input.name, &name),
         source,
         sink,
@@ -351,148 +333,4 @@ fn read_reload(table: Table<'_>) -> Reload {
     };
     table.finish();
     reload
-}
-
-fn read_stages(document: &Document, tables: Vec<Table<'_>>, limits: &Limits) -> Vec<Stage> {
-    let mut names = BTreeSet::new();
-    tables.into_iter().filter_map(|table| read_stage(document, table, limits, &mut names)).collect()
-}
-
-/// `[[shadow.stage]]`: stages like any others.
-fn read_shadow(document: &Document, table: Table<'_>, limits: &Limits) -> Vec<Stage> {
-    let stages = read_stages(document, table.tables("stage"), limits);
-    for inner in stages.iter().filter_map(|stage| stage.shadow.as_ref()) {
-        let message = "a candidate has no candidate of its own";
-        document.add(Some(inner.place), "[[shadow.stage]] shadow", message, "take it out");
-    }
-    if table.place().is_some() && !table.has("stage") {
-        table.problem("stage", "missing", "add `[[shadow.stage]]`, or take `[shadow]` out");
-    }
-    table.finish();
-    stages
-}
-
-/// `[stage.shadow]`: what it does not say is as the stage has it.
-fn read_candidate(document: &Document, table: Table<'_>, stage: &Stage) -> Option<Box<Stage>> {
-    table.place()?;
-    let plugin = table.checked_text("plugin", "filter-next", topics::check_name);
-    if !table.has("plugin") {
-        let help = "add `plugin = \"filter-next\"`, for filter-next.wasm";
-        table.problem("plugin", "missing", help);
-    }
-    let (settings, settings_place) = match table.value("settings").is_some() {
-        true => (read_settings(document, &table), table.place_of("settings")),
-        false => (Arc::clone(&stage.settings), Some(stage.settings_place)),
-    };
-    let candidate = plugin.map(|plugin| Stage {
-        place: table.place_of("plugin").expect("the plugin's name was read from there"),
-        settings_place: settings_place.expect("the table was read"),
-        plugin,
-        settings,
-        shadow: None,
-        ..stage.clone()
-    });
-    table.finish();
-    candidate.map(Box::new)
-}
-
-/// None if it names no plugin.
-fn read_stage(
-    document: &Document,
-    table: Table<'_>,
-    limits: &Limits,
-    names: &mut BTreeSet<String>,
-) -> Option<Stage> {
-    // The plugin's name is a file's: no separators, no way out of the folder.
-    let plugin = table.checked_text("plugin", "filter", topics::check_name);
-    if !table.has("plugin") {
-        table.problem("plugin", "missing", "add `plugin = \"filter\"`, for filter.wasm");
-    }
-    let name = table.checked_text("name", "filter", topics::check_name).or_else(|| plugin.clone());
-    let on_error = table.choice(
-        "on-error",
-        OnError::DeadLetter,
-        &[
-            ("dead-letter", OnError::DeadLetter),
-            ("skip", OnError::Skip),
-            ("pass", OnError::Pass),
-            ("stop", OnError::Stop),
-        ],
-    );
-    let settings = read_settings(document, &table);
-    let stage_limits = limits::read_stage(table.table("limits"), &limits.stage);
-    if let Some(name) = &name
-        && !names.insert(name.clone())
-    {
-        let key = if table.has("name") { "name" } else { "plugin" };
-        table.problem(
-            key,
-            format!("there is a stage {name:?} already"),
-            "give this one a `name` of its own",
-        );
-    }
-    let mut stage = plugin.zip(name).map(|(plugin, name)| Stage {
-        place: table.place_of("plugin").expect("the plugin's name was read from there"),
-        settings_place: table.place_of("settings").expect("the table was read"),
-        name,
-        plugin,
-        on_error,
-        settings,
-        limits: stage_limits,
-        shadow: None,
-    });
-    let candidate = table.table("shadow");
-    if let Some(stage) = &mut stage {
-        stage.shadow = read_candidate(document, candidate, stage);
-    }
-    table.finish();
-    stage
-}
-
-/// `[stage.settings]` as JSON.
-fn read_settings(document: &Document, table: &Table<'_>) -> Arc<str> {
-    let value = match table.value("settings") {
-        None => return Arc::from("{}"),
-        Some(value) => value,
-    };
-    if !value.get_ref().is_table() {
-        table.problem("settings", "expected a table", "write `[stage.settings]` above its keys");
-        return Arc::from("{}");
-    }
-    Arc::from(json(document, "settings", value).to_string())
-}
-
-fn json(document: &Document, path: &str, value: &toml::Spanned<DeValue<'_>>) -> serde_json::Value {
-    let problem = |message: &str| {
-        let place = document.place(value.span());
-        document.add(Some(place), format!("[[stage]] {path}"), message, "write it as a text");
-        serde_json::Value::Null
-    };
-    match value.get_ref() {
-        DeValue::String(text) => text.to_string().into(),
-        DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
-            Ok(number) => number.into(),
-            Err(_) => problem("a whole number beyond 64 bits"),
-        },
-        DeValue::Float(number) => {
-            let number = number.as_str().replace('_', "").parse().unwrap_or(f64::NAN);
-            match serde_json::Number::from_f64(number) {
-                Some(number) => number.into(),
-                None => problem("JSON has no such number"),
-            }
-        }
-        DeValue::Boolean(value) => (*value).into(),
-        DeValue::Datetime(time) => time.to_string().into(),
-        DeValue::Array(items) => {
-            items.iter().map(|item| json(document, path, item)).collect::<Vec<_>>().into()
-        }
-        DeValue::Table(table) => table
-            .iter()
-            .map(|(key, value)| {
-                let inner = format!("{path}.{}", key.get_ref());
-                (key.get_ref().to_string(), json(document, &inner, value))
-            })
-            .collect::<serde_json::Map<_, _>>()
-            .into(),
-    }
 }

@@ -124,7 +124,8 @@ impl Problems {
         if !problem.key.is_empty() {
             write!(out, "{}: ", problem.key)?;
         }
-        writeln!(out, "{error}{}{error:#}", problem.message)?;
+        // What goes on in further lines is told from the next problem.
+        writeln!(out, "{error}{}{error:#}", problem.message.replace('\n', "\n    "))?;
         if let Some((place, line)) = problem.place.and_then(|place| self.excerpt(problem, place)) {
             let gutter = place.line.to_string();
             // Tabs are kept, so that the caret stands below its character.

@@ -204,7 +204,7 @@ fn problems_of_plugins_join_those_of_the_file() {
     );
     assert_eq!(draft.stages().len(), 1);
     let stage = draft.stages()[0].clone();
-    draft.settings_problem(&stage, "refused".to_owned(), String::new());
+    draft.settings_problem(&stage, "refused");
     draft.plugin_problem(&stage, "there is no filtr.wasm".to_owned(), "build it".to_owned());
     assert_eq!(
         draft.finish().expect_err("problems").to_string(),
@@ -214,6 +214,93 @@ fn problems_of_plugins_join_those_of_the_file() {
          5 | plugin = \"filtr\"\n    |          ^^^^^^^\n  help: build it\n\
          pipeline.toml:6:1: stage \"filtr\" settings: refused\n  \
          6 | [stage.settings]\n    | ^^^^^^^^^^^^^^^^\n"
+    );
+}
+
+/// Asks for what a plugin says, as the case `settings` has it, and where it is shown.
+#[track_caller]
+fn check_remarks(says: &str, expected: &[&str]) {
+    let text = "[source]\ntopic = \"in\"\n\n[[stage]]\nplugin = \"a\"\n\
+        [stage.settings]\nkeep = 5 # any\nmap.\"a/b\" = \"x\"\n\"a: b\" = 1\n\
+        list = [1, { a = 2, \"b\" = [3] },\n  4]\n\
+        [[stage.settings.conditions]]\nfield = \"/ä\"\n\
+        [[stage.settings.conditions]]\nnot = { min = 1 }\n[stage.settings.deep]\nx.y.z = true\n\
+        [[stage]]\nplugin = \"b\"\n";
+    let mut draft = draft(text);
+    draft.settings_problem(&draft.stages()[0].clone(), says);
+    let told: Vec<_> = draft.problems.iter().collect();
+    let shown = |problem: &&Problem| {
+        let place = problem.place.expect("a place");
+        let line = text.lines().nth(place.line as usize - 1).expect("the line");
+        let what: String =
+            line.chars().skip(place.column as usize - 1).take(place.width as usize).collect();
+        format!("{}: {what}: {}: {}", place.line, problem.key, problem.message)
+    };
+    let told: Vec<_> = told.iter().map(shown).collect();
+    assert_eq!(told, expected, "{says}");
+}
+
+#[test]
+fn what_a_plugin_says_stands_at_the_setting_that_it_points_at() {
+    let of = |place: &str, rest: &str| format!("{place}: stage \"a\" settings{rest}");
+    for (says, place, rest) in [
+        ("/keep: wrong", "7: keep = 5", ".keep: wrong"),
+        ("/map/a~1b: wrong", "8: \"a/b\" = \"x\"", ".map.a/b: wrong"),
+        ("/map: wrong", "8: map", ".map: wrong"),
+        ("/list: wrong", "10: list = [1, { a = 2, \"b\" = [3] },", ".list: wrong"),
+        ("/list/0: wrong", "10: 1", ".list[0]: wrong"),
+        ("/list/1/a: wrong", "10: a = 2", ".list[1].a: wrong"),
+        ("/list/1/b/0: wrong", "10: 3", ".list[1].b[0]: wrong"),
+        ("/list/2: wrong", "11: 4", ".list[2]: wrong"),
+        ("/conditions/0: a: b", "12: [[stage.settings.conditions]]", ".conditions[0]: a: b"),
+        ("/conditions/0/field: wrong", "13: field = \"/ä\"", ".conditions[0].field: wrong"),
+        ("/conditions/1/not/min: wrong", "15: min = 1", ".conditions[1].not.min: wrong"),
+        ("/deep: wrong", "16: [stage.settings.deep]", ".deep: wrong"),
+        ("/deep/x/y/z: wrong", "17: z = true", ".deep.x.y.z: wrong"),
+        // What is not there: at the nearest around it.
+        ("/region: missing", "6: [stage.settings]", ".region: missing"),
+        ("/list/3: wrong", "10: list = [1, { a = 2, \"b\" = [3] },", ".list.3: wrong"),
+        ("/list/x/0: wrong", "10: list = [1, { a = 2, \"b\" = [3] },", ".list.x.0: wrong"),
+        ("/keep/x: wrong", "7: keep = 5", ".keep.x: wrong"),
+        ("/conditions/1/not/max: wrong", "15: not = { min = 1 }", ".conditions[1].not.max: wrong"),
+        // A name with the separator in it.
+        ("/a: b: wrong", "9: \"a: b\" = 1", ".a: b: wrong"),
+        ("/a: c: wrong", "6: [stage.settings]", ".a: c: wrong"),
+        // No pointers.
+        ("keep: wrong", "6: [stage.settings]", ": keep: wrong"),
+        ("/keep is wrong", "6: [stage.settings]", ": /keep is wrong"),
+        ("/~keep: wrong", "6: [stage.settings]", ": /~keep: wrong"),
+        ("two lines:\n  of one\nplugin\n", "6: [stage.settings]", ": two lines:\n  of one\nplugin"),
+        ("red \u{1b}[31m\rtext", "6: [stage.settings]", ": red  [31m text"),
+        ("", "6: [stage.settings]", ": "),
+    ] {
+        check_remarks(says, &[&of(place, rest)]);
+    }
+}
+
+#[test]
+fn a_plugin_may_say_several_things_one_a_line() {
+    check_remarks(
+        "/keep: wrong:\n  write all\n\nand more\n/conditions/0/field: wrong\n",
+        &[
+            "7: keep = 5: stage \"a\" settings.keep: wrong:\nwrite all",
+            "6: [stage.settings]: stage \"a\" settings: and more",
+            "13: field = \"/ä\": stage \"a\" settings.conditions[0].field: wrong",
+        ],
+    );
+}
+
+#[test]
+fn what_a_plugin_says_about_settings_that_are_not_there_stands_at_the_stage() {
+    let mut draft = draft("[source]\ntopic = \"in\"\n[[stage]]\nplugin = \"a\"\n");
+    draft
+        .settings_problem(&draft.stages()[0].clone(), "/region: missing: add it\nfurther\n  lines");
+    assert_eq!(
+        draft.finish().expect_err("problems").to_string(),
+        "pipeline.toml:3:1: stage \"a\" settings.region: missing: add it\n  \
+         3 | [[stage]]\n    | ^^^^^^^^^\n\
+         pipeline.toml:3:1: stage \"a\" settings: further\n    lines\n  \
+         3 | [[stage]]\n    | ^^^^^^^^^\n"
     );
 }
 

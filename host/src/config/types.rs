@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::stages::Spots;
 use super::{Place, Properties};
 
 /// A whole pipeline, checked.
@@ -84,8 +85,8 @@ pub struct Stage {
     pub limits: StageLimits,
     /// Where the plugin is named.
     pub place: Place,
-    /// Where the settings are, or the stage if there are none.
-    pub settings_place: Place,
+    /// Where else it says what.
+    pub(super) spots: Arc<Spots>,
     /// `[stage.shadow]`: a candidate for the stage's place, with the stage's name.
     pub shadow: Option<Box<Stage>>,
 }

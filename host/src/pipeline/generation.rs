@@ -105,9 +105,12 @@ impl Loader {
             loaded.insert(name, plugin);
         }
         for line in lines(&draft) {
-            let stages = line.iter().filter_map(|stage| try_stage(&mut draft, stage, &loaded));
+            let stages = line.iter().filter_map(|stage| {
+                let configured = try_stage(&mut draft, stage, &loaded)?;
+                Some((stage, configured))
+            });
             let stages: Vec<_> = stages.collect();
-            check_chain(&mut draft, &line, stages);
+            check_chain(&mut draft, stages);
         }
         let config = draft.finish()?;
         let plugins = loaded.into_iter().filter_map(|(name, plugin)| Some((name, plugin.ok()?)));
@@ -165,7 +168,7 @@ fn try_stage(
     match configure(plugin, stage, "") {
         Ok(configured) => return Some(configured),
         Err(ConfigureError::Refused(message)) => {
-            draft.settings_problem(stage, message, String::new());
+            draft.settings_problem(stage, &message);
         }
         Err(error @ ConfigureError::Failed(_)) => {
             let help = "mend the plugin, or raise its limits".to_owned();
@@ -176,17 +179,21 @@ fn try_stage(
 }
 
 /// What only shows when the stages stand together: names, plans, pointers.
-fn check_chain(draft: &mut Draft, line: &[config::Stage], stages: Vec<Stage>) {
-    if stages.len() < line.len() {
-        return;
-    }
+fn check_chain(draft: &mut Draft, stages: Vec<(&config::Stage, Stage)>) {
+    let (named, stages): (Vec<_>, Vec<_>) = stages.into_iter().unzip();
     let Err(errors) = Chain::new(stages, Vec::new(), chain::Limits::default()) else { return };
     for error in errors {
-        let (ChainError::Name { stage, .. } | ChainError::Plan { stage, .. }) = &error else {
-            continue;
-        };
-        if let Some(stage) = line.iter().find(|found| found.name == *stage) {
-            draft.plugin_problem(stage, error.to_string(), String::new());
+        match error {
+            ChainError::Taken { place, .. } => {
+                let help = "give the stage another `name`".to_owned();
+                draft.name_problem(named[place], chain::TAKEN.to_owned(), help);
+            }
+            ChainError::Plan { place, problem, .. } => {
+                let message = format!("its plan is wrong: {problem}");
+                draft.plugin_problem(named[place], message, "mend the plugin".to_owned());
+            }
+            // The configuration says so already; windows are checked there, too.
+            ChainError::Twice { .. } | ChainError::Observer { .. } => {}
         }
     }
 }

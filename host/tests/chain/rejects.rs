@@ -134,7 +134,10 @@ fn all_that_is_wrong_with_a_chain_is_told_at_once() {
             .unwrap();
     let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
     let plans = errors.iter().filter(|error| matches!(error, ChainError::Plan { .. })).count();
-    let names = errors.iter().filter(|error| matches!(error, ChainError::Name { .. })).count();
+    let is_name = |error: &&ChainError| {
+        matches!(error, ChainError::Taken { place: 1, .. } | ChainError::Twice { .. })
+    };
+    let names = errors.iter().filter(is_name).count();
     let observers =
         errors.iter().filter(|error| matches!(error, ChainError::Observer { .. })).count();
     assert_eq!((names, plans, observers), (2, 2, 2), "{texts:#?}");
