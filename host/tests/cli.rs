@@ -75,10 +75,13 @@ fn every_problem_of_a_configuration_is_shown_and_is_code_2() {
         "  3 | partition = 4\n    | ^^^^^^^^^\n  help: did you mean `partitions`?",
         "plugins/pipeline.toml:5:10: stage \"nowhere\": plugins/nowhere.wasm: reading the file: ",
         "plugins/pipeline.toml:7:1: [kafka] socket.timeout.ms: ",
-        "-X group.id: cannot be set: ",
-        "error: 4 problems found",
+        "-X group.id=a: cannot be set: use [pipeline] name or --group\n  help: take it out\n",
+        "-X linger.ms=x: Invalid value for configuration property \"linger.ms\"\n  help: write a ",
+        "-X no.such=1: librdkafka has no property of this name\n  help: mend the name, ",
+        "error: 6 problems found",
     ];
-    check(host(&folder).args(["check", "-X", "group.id=a"]), 2, &[], &expected);
+    let flags = ["check", "-X", "group.id=a", "-X", "linger.ms=x", "-X", "no.such=1"];
+    check(host(&folder).args(flags), 2, &[], &expected);
     let folder = tempfile::tempdir().expect("a folder");
     fs::create_dir_all(folder.path().join("plugins/pipeline.toml")).expect("a folder in its place");
     check(host(&folder).arg("check"), 2, &[], &["plugins/pipeline.toml: cannot be read: "]);

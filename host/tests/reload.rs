@@ -120,7 +120,9 @@ fn what_is_wrong_leaves_the_running_rules_and_is_said_in_one_line() {
     own(&good);
     invalid("[sink] topik: unknown key", &|| toml(&format!("{TOML}[sink]\ntopik = \"a\"\n")));
     let settings = "plugin = \"filter\"\nsettings = { kep = 1 }";
-    invalid("settings: ", &|| toml(&TOML.replacen("plugin = \"filter\"", settings, 1)));
+    invalid("settings.kep: unknown key", &|| {
+        toml(&TOML.replacen("plugin = \"filter\"", settings, 1))
+    });
     invalid("not TOML", &|| toml("[source"));
     let small = format!("{TOML}[limits]\nwasm-file = \"1KiB\"\n");
     invalid("larger than the 1024 bytes", &|| toml(&small));

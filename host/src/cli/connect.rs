@@ -32,12 +32,18 @@ impl ConnectArgs {
         ClientSettings::new(brokers, properties).map(Some)
     }
 
-    /// The properties, unchecked. Not parsed by clap, which would repeat a wrong text in its
-    /// error: it may be a secret.
+    /// The properties, unchecked; the error tells of each flag that is none. Not parsed by clap,
+    /// which would repeat a wrong text in its error: it may be a secret.
     pub fn properties(&self) -> Result<Vec<Property>, String> {
-        let lists: Result<Vec<_>, _> =
-            self.properties.iter().map(|text| Property::parse_lines(text)).collect();
-        lists.map(|lists| lists.concat()).map_err(|why| format!("-X: {why}"))
+        let (mut properties, mut problems) = (Vec::new(), Vec::new());
+        for (place, text) in self.properties.iter().enumerate() {
+            match Property::parse_lines(text) {
+                Ok(parsed) => properties.extend(parsed),
+                Err(why) if self.properties.len() == 1 => problems.push(format!("-X: {why}")),
+                Err(why) => problems.push(format!("-X, number {}: {why}", place + 1)),
+            }
+        }
+        if problems.is_empty() { Ok(properties) } else { Err(problems.join("\n")) }
     }
 }
 
@@ -55,5 +61,15 @@ mod tests {
             let error = args.settings().expect_err("refused").to_string();
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn every_wrong_property_is_told_with_its_number() {
+        let properties = ["a=1", "b", "c=3", "=4"].map(str::to_owned).into();
+        let error = ConnectArgs { brokers: None, properties }.properties().expect_err("refused");
+        let lines: Vec<_> = error.lines().collect();
+        assert_eq!(lines.len(), 2, "{error}");
+        assert!(lines[0].starts_with("-X, number 2: there is no `=` in it: "), "{error}");
+        assert!(lines[1].starts_with("-X, number 4: there is no name before `=`: "), "{error}");
     }
 }

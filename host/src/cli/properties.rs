@@ -1,38 +1,31 @@
 //! What librdkafka and the host say to a property of the user's.
 
-use crate::kafka::{ClientSettings, refused_property};
+use crate::kafka::property_problem;
 
-/// Brokers that are never asked: a client's settings are only checked.
-const NOBODY: &str = "localhost:1";
-
-/// What is wrong with a property, none if it can be set. Repeats no secret.
-pub fn problem(key: &str, value: &str) -> Option<String> {
-    if let Some(reason) = refused_property(key) {
-        return Some(format!("cannot be set: {reason}"));
-    }
-    let error = ClientSettings::new(NOBODY, [(key, value)]).err()?;
-    let text = error.to_string();
-    let prefix = format!("property {key}: ");
-    // The list shows the key already.
-    Some(match text.split_once(&prefix) {
-        Some((_, reason)) => reason.to_owned(),
-        None => text,
-    })
+/// What is wrong with a property, and how to mend it; none if it can be set. Repeats no secret.
+pub fn problem(key: &str, value: &str) -> Option<(String, String)> {
+    property_problem(key, value).map(|(message, help)| (message, help.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn check(key: &str, value: &str, expected: &str, expected_help: &str) {
+        let (message, help) = problem(key, value).expect("a problem");
+        assert_eq!(message, expected);
+        assert!(help.contains(expected_help), "{help}");
+    }
+
     #[test]
     fn properties_are_judged_by_the_host_and_by_librdkafka() {
         assert_eq!(problem("client.rack", "a"), None);
-        assert_eq!(
-            problem("group.id", "a"),
-            Some("cannot be set: use [pipeline] name or --group".to_owned())
-        );
-        let wrong = problem("socket.timeout.ms", "soon").expect("not a number");
-        assert!(wrong.contains("socket.timeout.ms") && !wrong.starts_with("property"), "{wrong}");
-        assert!(problem("no.such.thing", "1").is_some());
+        let group = "cannot be set: use [pipeline] name or --group";
+        check("group.id", "a", group, "take it out");
+        let wrong = "Invalid value for configuration property \"socket.timeout.ms\"";
+        check("socket.timeout.ms", "soon", wrong, "write a value");
+        check("no.such.thing", "1", "librdkafka has no property of this name", "mend the name");
+        check("sasl.password", "a\0b", "it holds a zero byte", "take the zero byte out");
     }
 }

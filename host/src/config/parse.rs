@@ -27,9 +27,9 @@ pub struct Overrides {
     pub properties: Vec<Property>,
 }
 
-/// What is wrong with a property of librdkafka, by its name and value; none if it can be set. The
-/// answer holds no secret.
-pub type PropertyCheck<'a> = &'a dyn Fn(&str, &str) -> Option<String>;
+/// What is wrong with a property of librdkafka, by its name and value, and how to mend it; none if it
+/// can be set. The answer holds no secret.
+pub type PropertyCheck<'a> = &'a dyn Fn(&str, &str) -> Option<(String, String)>;
 
 /// A configuration that may still have problems, to which loading the plugins adds its own.
 #[derive(Debug)]

@@ -150,12 +150,14 @@ impl Problems {
             return None;
         }
         let line = self.text.lines().nth(place.line as usize - 1)?;
-        let lower = line.to_lowercase();
-        if SECRETS.iter().any(|secret| lower.contains(secret)) {
-            return None;
-        }
-        Some((place, line))
+        (!may_be_secret(line)).then_some((place, line))
     }
+}
+
+/// Whether a line, or the value of a key, may be a secret by the words in it.
+pub(super) fn may_be_secret(text: &str) -> bool {
+    let lower = text.to_lowercase();
+    SECRETS.iter().any(|secret| lower.contains(secret))
 }
 
 impl fmt::Display for Problems {

@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::document::Document;
 use super::parse::PropertyCheck;
-use super::problem::Problem;
+use super::problem::{Problem, may_be_secret};
 
 /// One `-X key=value`.
 #[derive(Clone, PartialEq, Eq)]
@@ -56,6 +56,9 @@ impl fmt::Debug for Property {
     }
 }
 
+const EXPECTED: &str = "expected key=value, such as client.rack=a (the text is not shown here, since it \
+                        may be a secret)";
+
 impl FromStr for Property {
     type Err = String;
 
@@ -65,7 +68,8 @@ impl FromStr for Property {
                 Ok(Self { key: key.trim().to_owned(), value: value.to_owned() })
             }
             // The text is not repeated: it may be a secret.
-            _ => Err("expected key=value".to_owned()),
+            Some(_) => Err(format!("there is no name before `=`: {EXPECTED}")),
+            None => Err(format!("there is no `=` in it: {EXPECTED}")),
         }
     }
 }
@@ -104,18 +108,24 @@ pub(super) fn read(
         read_table(document, table, "", check, &mut properties.0);
     }
     for Property { key, value } in flags {
-        if let Some(message) = check(key, value) {
-            document.push(Problem {
-                file: format!("-X {key}"),
-                place: None,
-                key: String::new(),
-                message,
-                help: String::new(),
-            });
+        if let Some((message, help)) = check(key, value) {
+            let file = format!("-X {key}={}", shown(key, value));
+            document.push(Problem { file, place: None, key: String::new(), message, help });
         }
         properties.0.insert(key.clone(), value.clone());
     }
     properties
+}
+
+/// A value as it may be shown: no secret, and one short line.
+fn shown(key: &str, value: &str) -> String {
+    const LENGTH_MAX: usize = 40;
+    let cut = value.chars().take_while(|c| !c.is_control()).take(LENGTH_MAX);
+    if may_be_secret(key) || key.starts_with("sasl.") || key.starts_with("ssl.key") {
+        return "…".to_owned();
+    }
+    let text: String = cut.collect();
+    if text.len() < value.len() { format!("{text}…") } else { text }
 }
 
 /// A name without quotes is a path in TOML: `sasl.username = "x"` comes as a table in a table.
@@ -142,8 +152,8 @@ fn read_table(
             problem(message, "write a text, a number, true or false");
             continue;
         };
-        if let Some(message) = check(&name, &text) {
-            problem(message, "");
+        if let Some((message, help)) = check(&name, &text) {
+            problem(message, &help);
         }
         properties.insert(name, text);
     }

@@ -10,9 +10,10 @@ use super::*;
 const SHIPPED: &str = include_str!("../../../plugins/pipeline.toml");
 
 /// As the room of librdkafka answers.
-fn check_property(key: &str, _value: &str) -> Option<String> {
-    let delivery = ["group.id", "enable.idempotence"];
-    delivery.contains(&key).then(|| "cannot be set: delivery depends on it".to_owned())
+fn check_property(key: &str, _value: &str) -> Option<(String, String)> {
+    let delivery = ["group.id", "enable.idempotence", "sasl.password", "client.id"];
+    let problem = || ("cannot be set: delivery depends on it".to_owned(), "take it out".to_owned());
+    delivery.contains(&key).then(problem)
 }
 
 fn draft(text: &str) -> Draft {
@@ -167,7 +168,7 @@ fn flags_beat_the_file() {
         delivery: Some(Mode::ExactlyOnce),
         properties: vec![property("client.rack=d"), property("sasl.password=a=b ")],
     };
-    let found = parse("pipeline.toml", &text, &overrides, &check_property).finish();
+    let found = parse("pipeline.toml", &text, &overrides, &|_, _| None).finish();
     let found = found.unwrap_or_else(|problems| panic!("{problems}"));
     assert_eq!(found.name, "c");
     assert_eq!(found.delivery.mode, Mode::ExactlyOnce);
@@ -184,16 +185,23 @@ fn flags_beat_the_file() {
 
 #[test]
 fn a_refused_flag_is_a_problem_of_that_flag() {
+    let long = format!("client.id={}", "x".repeat(50));
+    let flags = ["group.id=x", "sasl.password=hunter2", &long, "enable.idempotence=a\nb"];
     let overrides = Overrides {
-        properties: vec!["group.id=x".parse().expect("a property")],
+        properties: flags.iter().map(|flag| flag.parse().expect("a property")).collect(),
         ..Overrides::default()
     };
     let problems = parse("pipeline.toml", "", &overrides, &check_property).problems.to_string();
+    let refused = "cannot be set: delivery depends on it\n  help: take it out\n";
+    let long = "x".repeat(40);
     assert_eq!(
         problems,
-        "pipeline.toml: [source] topic: missing\n  \
-         help: add `topic = \"user-login\"`, with your topic's name\n\
-         -X group.id: cannot be set: delivery depends on it\n"
+        format!(
+            "pipeline.toml: [source] topic: missing\n  \
+             help: add `topic = \"user-login\"`, with your topic's name\n\
+             -X group.id=x: {refused}-X sasl.password=…: {refused}-X client.id={long}…: {refused}\
+             -X enable.idempotence=a…: {refused}"
+        )
     );
 }
 

@@ -32,6 +32,6 @@ pub use producer::{
 pub use raw::{Headers, HeadersArg, Message, Messages, Pair};
 pub use remove::remove;
 pub use restore::{Restored, StateReader};
-pub use settings::{ClientSettings, is_secret, refused_property};
+pub use settings::{ClientSettings, is_secret, property_problem, refused_property};
 pub use topics::{Cluster, TopicSpec, TopicState, check_state_topic, ensure};
 pub use usual::{Forwarded, UsualConsumer};

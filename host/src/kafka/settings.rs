@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::types::RDKafkaConfRes;
 
 use super::error::{KafkaError, redact};
 
@@ -82,6 +83,27 @@ pub fn refused_property(key: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(name, _)| *name == key).map(|(_, why)| *why)
 }
 
+/// What is wrong with a property, and how to mend it; `None` where it can be set. Neither text has a
+/// secret in it.
+pub fn property_problem(key: &str, value: &str) -> Option<(String, &'static str)> {
+    use rdkafka::error::KafkaError::ClientConfig as Refused;
+    if let Some(why) = refused_property(key) {
+        return Some((format!("cannot be set: {why}"), "take it out"));
+    }
+    let error = ClientConfig::new().set(key, value).create_native_config().err()?;
+    Some(match error {
+        Refused(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..) => (
+            "librdkafka has no property of this name".to_owned(),
+            "mend the name, as its CONFIGURATION.md lists it, or take it out",
+        ),
+        Refused(_, why, ..) => (
+            redact(key, why.trim()),
+            "write a value that it takes, as librdkafka's CONFIGURATION.md says, or take it out",
+        ),
+        _ => ("it holds a zero byte".to_owned(), "take the zero byte out"),
+    })
+}
+
 /// Whether the value of a property must never be shown.
 pub fn is_secret(key: &str) -> bool {
     key.contains("password")
@@ -138,14 +160,8 @@ impl ClientSettings {
             problems.push("no brokers: give --brokers host:port".to_owned());
         }
         for (key, value) in &self.properties {
-            if let Some(why) = refused_property(key) {
-                problems.push(format!("property {key} cannot be set: {why}"));
-            } else if let Err(error) = ClientConfig::new().set(key, value).create_native_config() {
-                let why = match error {
-                    rdkafka::error::KafkaError::ClientConfig(_, why, ..) => redact(key, &why),
-                    _ => "it holds a zero byte".to_owned(),
-                };
-                problems.push(format!("property {key}: {why}"));
+            if let Some((message, help)) = property_problem(key, value) {
+                problems.push(format!("property {key}: {message}; {help}"));
             }
         }
         problems
@@ -276,7 +292,7 @@ mod tests {
         let told = ClientSettings::new("b:1", given).unwrap_err().to_string();
         let lines: Vec<&str> = told.lines().collect();
         assert_eq!(lines.len(), 4, "{told}");
-        assert!(told.contains("acks cannot be set"), "{told}");
+        assert!(told.contains("acks: cannot be set: "), "{told}");
         assert!(told.contains("no.such.property"), "{told}");
         assert!(!told.contains("hunter2"), "{told}");
         assert!(ClientSettings::new(" , ", [("linger.ms", "5")]).is_err());

@@ -25,7 +25,7 @@ pub struct Builder {
     /// What flags say.
     pub overrides: Overrides,
     /// Judges the properties of librdkafka.
-    pub check: fn(&str, &str) -> Option<String>,
+    pub check: fn(&str, &str) -> Option<(String, String)>,
 }
 
 /// What a build starts from.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::config::{BatchLimits, Config, Limits, Place, Properties, Topic, Window};
+use crate::config::{BatchLimits, Config, Limits, Properties, Topic, Window};
 use crate::pipeline::Generation;
 
 /// The keys whose change needs a restart.
@@ -41,7 +41,7 @@ pub(super) fn restart_keys(running: &Config, new: &Config) -> Vec<String> {
     keys.add("[delivery] commit-interval", interval);
     let timeout = running.delivery.transaction_timeout != delivery.transaction_timeout;
     keys.add("[delivery] transaction-timeout", timeout);
-    keys.add("[[window]]", definitions(&running.windows) != definitions(windows));
+    keys.windows(&running.windows, windows);
     keys.batches(&running.limits, limits);
     keys.properties(&running.properties, properties);
     keys.0
@@ -63,6 +63,53 @@ impl Keys {
         self.add(&format!("[{table}] replication"), running.replication != new.replication);
     }
 
+    /// By name, wherever they stand in the file.
+    fn windows(&mut self, running: &[Window], new: &[Window]) {
+        let before = self.0.len();
+        for window in new {
+            match running.iter().find(|other| other.name == window.name) {
+                Some(other) => self.window(other, window),
+                None => self.0.push(format!("[[window]] {:?} (added)", window.name)),
+            }
+        }
+        let is_in = |name: &str, list: &[Window]| list.iter().any(|window| window.name == name);
+        let gone = running.iter().filter(|window| !is_in(&window.name, new));
+        self.0.extend(gone.map(|window| format!("[[window]] {:?} (taken out)", window.name)));
+        let same_order = running.iter().map(|window| &window.name).eq(new.iter().map(|w| &w.name));
+        self.add("[[window]] (their order)", self.0.len() == before && !same_order);
+    }
+
+    fn window(&mut self, running: &Window, new: &Window) {
+        // The topics' names follow from keys that are compared by themselves.
+        let Window {
+            name,
+            size,
+            grace,
+            by,
+            time,
+            idle,
+            future_max,
+            keys_max,
+            bytes_max,
+            results_topic: _,
+            partial_topic: _,
+            state_topic: _,
+            place: _,
+        } = new;
+        for (key, differs) in [
+            ("size", running.size != *size),
+            ("grace", running.grace != *grace),
+            ("by", running.by != *by),
+            ("time", running.time != *time),
+            ("idle", running.idle != *idle),
+            ("future-max", running.future_max != *future_max),
+            ("keys-max", running.keys_max != *keys_max),
+            ("bytes-max", running.bytes_max != *bytes_max),
+        ] {
+            self.add(&format!("[[window]] {name:?} {key}"), differs);
+        }
+    }
+
     fn batches(&mut self, running: &Limits, new: &Limits) {
         let BatchLimits { records, bytes, wait } = new.batch;
         self.add("[limits] batch-records", running.batch.records != records);
@@ -79,12 +126,6 @@ impl Keys {
             self.add(&format!("[kafka] {key}"), new.get(key).is_none());
         }
     }
-}
-
-/// Windows, wherever they stand in the file.
-fn definitions(windows: &[Window]) -> Vec<Window> {
-    let place = Place { line: 1, column: 1, width: 1 };
-    windows.iter().map(|window| Window { place, ..window.clone() }).collect()
 }
 
 /// What is run beside each stage, or beside all of them: hashes of the plugins, and settings.
@@ -174,9 +215,21 @@ mod tests {
         check(&more("[kafka]\n\"client.rack\" = \"a\"\n"), &["[kafka] client.rack"]);
         check(&more("[limits]\nbatch-wait = \"1ms\"\n"), &["[limits] batch-wait"]);
         check(&more("[state]\ndirty-ratio = 0.2\n"), &["[state]"]);
-        check(&BASE.replace("1m", "2m"), &["[[window]]"]);
+        check(
+            &BASE.replace("\"1m\"", "\"2m\"\nby = \"/a\"\nidle = \"9s\""),
+            &["[[window]] \"w\" size", "[[window]] \"w\" by", "[[window]] \"w\" idle"],
+        );
+        let second = "[[window]]\nname = \"v\"\nsize = \"1h\"\n";
+        check(&more(second), &["[[window]] \"v\" (added)"]);
+        check(
+            &BASE.replace("\"w\"", "\"x\""),
+            &["[[window]] \"x\" (added)", "[[window]] \"w\" (taken out)"],
+        );
+        let reversed = BASE.replace("[[window]]", &format!("{second}[[window]]"));
+        let order = restart_keys(&config(&more(second)), &config(&reversed));
+        assert_eq!(order, ["[[window]] (their order)"]);
         check(&BASE.replace("[source]", "# a comment\n[source]"), &[]);
-        check("[source]\ntopic = \"in\"\n", &["[[window]]"]);
+        check("[source]\ntopic = \"in\"\n", &["[[window]] \"w\" (taken out)"]);
     }
 
     #[test]
