@@ -23,8 +23,8 @@ mod tests {
         assert_eq!(problem("client.rack", "a"), None);
         let group = "cannot be set: use [pipeline] name or --group";
         check("group.id", "a", group, "take it out");
-        let wrong = "Invalid value for configuration property \"socket.timeout.ms\"";
-        check("socket.timeout.ms", "soon", wrong, "write a value");
+        check("socket.timeout.ms", "soon", "invalid value", "write a value");
+        check("security.protocol", "ssh", "invalid value \"ssh\"", "write a value");
         check("no.such.thing", "1", "librdkafka has no property of this name", "mend the name");
         check("sasl.password", "a\0b", "it holds a zero byte", "take the zero byte out");
     }

@@ -97,11 +97,19 @@ pub fn property_problem(key: &str, value: &str) -> Option<(String, &'static str)
             "mend the name, as its CONFIGURATION.md lists it, or take it out",
         ),
         Refused(_, why, ..) => (
-            redact(key, why.trim()),
+            redact(key, &of_value(&why)),
             "write a value that it takes, as librdkafka's CONFIGURATION.md says, or take it out",
         ),
         _ => ("it holds a zero byte".to_owned(), "take the zero byte out"),
     })
+}
+
+/// What librdkafka says about a value, without the property's name: it may be another one's, of which
+/// this is an alias.
+fn of_value(why: &str) -> String {
+    let what = why.split(" for configuration property ").next().unwrap_or(why).trim();
+    let (first, rest) = what.split_at(what.len().min(1));
+    first.to_lowercase() + rest
 }
 
 /// Whether the value of a property must never be shown.

@@ -85,6 +85,7 @@ fn bad_settings_say_where_and_how_to_mend_them() {
         "/fallback: give a text, or `false` to write nothing\n\
          /map/a~1b: expected a text, found a list\n\
          /map/android: expected a text, found a whole number: put it in quotes\n\
-         /x: unknown key: take it out; known are `field`, `into`, `map` and `fallback`",
+         /x: unknown key: take it out; known are `field`, `into`, `map` and `fallback`\n\
+         /map/c: `c` is there twice, for case does not count: take one out",
     );
 }

@@ -209,4 +209,16 @@ fn all_that_is_wrong_is_told_at_once() {
          /conditions/1: give exactly one of `equals`, `in`, `present`, or a range (`min`, `max` or \
          both)",
     );
+    // Neither a number in the place of the text nor its absence makes the others wrong.
+    check_refused::<Filter>(
+        json!({ "conditions": [
+            { "field": "/a", "min": [], "max": -1 },
+            { "field": "/a", "equals": [], "ignore-case": true },
+            { "field": "/a", "equals": [], "min": "1" },
+        ] }),
+        "/conditions/0/min: found a list: give a text, a number or a boolean\n\
+         /conditions/1/equals: found a list: give a text, a number or a boolean\n\
+         /conditions/2/equals: found a list: give a text, a number or a boolean\n\
+         /conditions/2/min: `min` must be a number",
+    );
 }

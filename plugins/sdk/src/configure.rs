@@ -25,14 +25,15 @@ pub fn configure<R: Rule>(settings: &str) -> Result<R, String> {
         Err(refusal) => refusal,
     };
     let read = |tree: &Value| R::Settings::deserialize(Node(tree));
+    let refuse = |tree: &Value| read(tree).err();
     let mut draft = Draft { tree, ..Draft::default() };
-    let whole = draft.mend_all(refusal, &|tree| read(tree).err());
     // What the rule itself would refuse is told in the same breath.
-    if whole
-        && let Ok(settings) = read(&draft.tree)
-        && let Err(text) = R::new(settings)
-    {
-        draft.add_told(&text);
+    if draft.mend_all(refusal, &refuse) {
+        let said = |tree: &Value| R::new(read(tree).ok()?).err();
+        let (bare, needed) = draft.without_guesses(&refuse);
+        if let (Some(with), Some(without)) = (said(&draft.tree), said(&bare)) {
+            draft.add_told(&with, &without, &needed);
+        }
     }
     Err(draft.problems.into())
 }
@@ -74,14 +75,29 @@ impl Draft {
         false
     }
 
-    /// Adds what the rule said about the settings as they stand now.
-    fn add_told(&mut self, text: &str) {
-        for (at, message) in Problems::parse(text) {
+    /// The settings without what was guessed, and the guesses that they cannot be read without.
+    fn without_guesses(&self, refuse: Refuse<'_>) -> (Value, Vec<String>) {
+        let (mut bare, mut needed) = (self.tree.clone(), Vec::new());
+        for guess in &self.guesses {
+            let mut tree = bare.clone();
+            if put(&mut tree, guess, None) && refuse(&tree).is_none() {
+                bare = tree;
+            } else {
+                needed.push(guess.clone());
+            }
+        }
+        (bare, needed)
+    }
+
+    /// Adds what the rule said both with the guesses and without all but the needed ones: what it
+    /// says only once comes from a guess, or from there being nothing in its place.
+    fn add_told(&mut self, with: &str, without: &str, needed: &[String]) {
+        let without: Vec<_> = Problems::parse(without).collect();
+        for (at, message) in Problems::parse(with).filter(|told| without.contains(told)) {
             // What other members of the same table are about may be what was guessed.
             let table = parent(at).filter(|table| !table.is_empty());
-            let table =
-                table.filter(|table| self.tree.pointer(table).is_some_and(Value::is_object));
-            let beside = table.is_some() && self.guesses.iter().any(|guess| parent(guess) == table);
+            let table = table.filter(|at| self.tree.pointer(at).is_some_and(Value::is_object));
+            let beside = table.is_some() && needed.iter().any(|guess| parent(guess) == table);
             if !beside && !self.follows(at) {
                 self.problems.add(self.as_written(at), message);
             }
