@@ -11,7 +11,7 @@ use super::connect::ConnectArgs;
 use crate::demo::client::ConnectError;
 use crate::demo::follow::{Follower, Start, seen};
 use crate::demo::stop::Stop;
-use crate::demo::view::{Filter, Seen, json_line, terminal_line, title_line};
+use crate::demo::view::{Filter, Seen, TerminalView, json_line};
 use crate::kafka::KafkaError;
 
 /// Follow a topic: in columns on a terminal, as JSON lines when piped. Disturbs nobody: no group.
@@ -69,15 +69,11 @@ pub fn run(args: &ViewArgs) -> Result<()> {
     let written = if json {
         follow(args, &follower, &stop, |out, seen| writeln!(out, "{}", json_line(seen)))
     } else {
-        let mut lines = 0_u64;
+        let mut view = TerminalView::new(TITLES_EVERY);
         let term = Term::stdout();
         follow(args, &follower, &stop, move |out, seen| {
             let width = usize::from(term.size().1);
-            if lines.is_multiple_of(TITLES_EVERY) {
-                writeln!(out, "{}", title_line(width))?;
-            }
-            lines += 1;
-            writeln!(out, "{}", terminal_line(seen, width))
+            view.lines(seen, width).iter().try_for_each(|line| writeln!(out, "{line}"))
         })
     };
     match written {

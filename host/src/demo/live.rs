@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::follow::{Follower, Start, seen};
 use super::screen::{self, Screen};
 use super::stop::Stop;
-use super::view::{harmless, terminal_line, title_line};
+use super::view::{TerminalView, grouped, harmless};
 use crate::kafka::ClientSettings;
 use crate::window::OpenWindow;
 use crate::worker::status::{PartitionStatus, WorkerStatus};
@@ -97,18 +97,16 @@ fn show(shown: &Shown, stop: &Stop) {
             return log(shown, stop);
         }
     };
-    let mut lines = 0_u64;
+    let mut view = TerminalView::new(TITLES_EVERY);
     let mut line_due = Instant::now();
     let mut status_due = Instant::now();
     let mut rates = Rates::default();
     while !stop.stopped() {
         match follower.next(LINE_EVERY.min(STATUS_EVERY), stop) {
             Ok(Some(message)) if Instant::now() >= line_due => {
-                if lines.is_multiple_of(TITLES_EVERY) {
-                    screen.line(&title_line(screen.width()));
+                for line in view.lines(&seen(&message), screen.width()) {
+                    screen.line(&line);
                 }
-                lines += 1;
-                screen.line(&terminal_line(&seen(&message), screen.width()));
                 line_due = Instant::now() + LINE_EVERY;
             }
             Ok(_) => {}
@@ -235,10 +233,6 @@ fn window(open: &OpenWindow) -> String {
 fn clock(millis: i64) -> String {
     DateTime::from_timestamp_millis(millis)
         .map_or_else(|| millis.to_string(), |time| time.format("%H:%M:%S").to_string())
-}
-
-fn grouped(number: u64) -> String {
-    indicatif::HumanCount(number).to_string()
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
 //! Records as a person or a program wants to see them. Pure: bytes in, lines out.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 use std::str::FromStr;
 
-use anstyle::{AnsiColor, Effects, Style};
-use chrono::DateTime;
-use console::{measure_text_width, truncate_str};
+use anstyle::Style;
+use console::truncate_str;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::worker::headers;
+use columns::{Column, DIM, PLAIN, Row};
+
+mod columns;
+mod tables;
 
 /// A record of any topic.
 #[derive(Clone, Debug, Default)]
@@ -117,162 +119,49 @@ fn one_line(text: &str) -> String {
         .join(" ")
 }
 
-/// A column of the terminal view.
-struct Column {
-    title: &'static str,
-    width: usize,
-    /// Columns of a high rank go first where the terminal is narrow.
-    rank: u8,
-    show: fn(&Value, &Seen<'_>) -> (String, Style),
+/// What shows records on a terminal, with a line of titles where the columns change, and again after
+/// so many records.
+#[derive(Debug)]
+pub struct TerminalView {
+    titles_every: u64,
+    /// Records since the last titles.
+    shown: u64,
+    titles: Option<&'static [Column]>,
 }
 
-const PLAIN: Style = Style::new();
-const DIM: Style = Style::new().effects(Effects::DIMMED);
-const RED: Style = AnsiColor::Red.on_default();
-const YELLOW: Style = AnsiColor::Yellow.on_default();
-
-const COLUMNS: &[Column] = &[
-    Column { title: "TIME", width: 8, rank: 1, show: time },
-    Column {
-        title: "DEVICE",
-        width: 8,
-        rank: 2,
-        show: |event, _| (member(event, "device_type"), PLAIN),
-    },
-    Column { title: "CATEGORY", width: 8, rank: 0, show: category },
-    Column {
-        title: "LOCALE",
-        width: 6,
-        rank: 4,
-        show: |event, _| (member(event, "locale"), PLAIN),
-    },
-    Column {
-        title: "VERSION",
-        width: 12,
-        rank: 3,
-        show: |event, _| (member(event, "app_version"), PLAIN),
-    },
-    Column { title: "IP", width: 15, rank: 6, show: |event, _| (member(event, "ip"), PLAIN) },
-    Column { title: "USER", width: 8, rank: 5, show: |event, _| (member(event, "user_id"), DIM) },
-    Column { title: "ANOMALY", width: 7, rank: 0, show: anomaly },
-];
-
-/// Members that make an event one of those that the columns are for: at least two of them.
-const KNOWN: &[&str] = &["device_type", "device_category", "app_version", "user_id", "anomaly"];
-
-/// The line of titles, for a terminal of this width.
-pub fn title_line(width: usize) -> String {
-    let titles = columns(width).map(|column| (column.title.to_owned(), DIM));
-    line(titles.zip(columns(width)), width)
-}
-
-/// A record as one line of at most `width` cells, with colours.
-pub fn terminal_line(seen: &Seen<'_>, width: usize) -> String {
-    if let Some(reason) = seen.header(headers::REASON) {
-        return dead_letter(seen, &reason, width);
+impl TerminalView {
+    /// One that has shown nothing yet.
+    pub fn new(titles_every: u64) -> Self {
+        Self { titles_every, shown: 0, titles: None }
     }
-    let Some(bytes) = seen.value else {
-        let key = seen.key.map(String::from_utf8_lossy).unwrap_or_default();
-        return cut(&paint(&format!("tombstone {}", harmless(&key)), DIM), width);
-    };
-    match seen.json() {
-        Some(event) if KNOWN.iter().filter(|name| event.get(name).is_some()).count() >= 2 => {
-            let cells = columns(width).map(|column| (column.show)(&event, seen));
-            line(cells.zip(columns(width)), width)
+
+    /// A record as one line of at most `width` cells, with colours, behind a line of titles if one
+    /// is due.
+    pub fn lines(&mut self, seen: &Seen<'_>, width: usize) -> Vec<String> {
+        let event = seen.json().unwrap_or_default();
+        let Some(columns) = tables::columns(seen, &event) else {
+            return vec![cut(&as_it_is(seen), width)];
+        };
+        let mut lines = Vec::with_capacity(2);
+        let is_same = self.titles.is_some_and(|titles| std::ptr::eq(titles, columns));
+        if !is_same || self.shown >= self.titles_every {
+            lines.push(columns::titles(columns, width));
+            (self.titles, self.shown) = (Some(columns), 0);
         }
-        _ => cut(&harmless(&one_line(&String::from_utf8_lossy(bytes))), width),
+        self.shown += 1;
+        lines.push(columns::cells(columns, width, &Row { seen, event: &event }));
+        lines
     }
 }
 
-fn dead_letter(seen: &Seen<'_>, reason: &str, width: usize) -> String {
-    let mut text = harmless(reason);
-    if let Some(stage) = seen.header(headers::STAGE) {
-        // Writing to a text cannot fail.
-        let _ = write!(text, " in {}", harmless(&stage));
-    }
-    if let (Some(topic), Some(partition), Some(offset)) =
-        (seen.header(headers::TOPIC), seen.header(headers::PARTITION), seen.header(headers::OFFSET))
-    {
-        let _ = write!(text, " {}", harmless(&format!("{topic}[{partition}]@{offset}")));
-    }
-    let mut line = paint(&text, RED);
-    if let Some(message) = seen.header(headers::MESSAGE) {
-        let _ = write!(line, " {}", harmless(&message));
-    }
-    let value = seen.value.map_or_else(|| "tombstone".into(), String::from_utf8_lossy);
-    let _ = write!(line, " {}", paint(&harmless(&value), DIM));
-    cut(&line, width)
-}
-
-/// The columns that fit.
-fn columns(width: usize) -> impl Iterator<Item = &'static Column> + Clone {
-    let fits = |rank: u8| {
-        COLUMNS
-            .iter()
-            .filter(|column| column.rank <= rank)
-            .map(|column| column.width + 1)
-            .sum::<usize>()
-            <= width
-    };
-    let ranks = (0..=6).rev().find(|&rank| fits(rank)).unwrap_or(0);
-    COLUMNS.iter().filter(move |column| column.rank <= ranks)
-}
-
-fn line(cells: impl Iterator<Item = ((String, Style), &'static Column)>, width: usize) -> String {
-    let mut line = String::new();
-    let mut cells = cells.peekable();
-    while let Some(((text, style), column)) = cells.next() {
-        let text = harmless(&text);
-        if cells.peek().is_none() {
-            // The last column may take all that is left.
-            line.push_str(&paint(&text, style));
-        } else {
-            let text = truncate_str(&text, column.width, "…");
-            let pad = column.width.saturating_sub(measure_text_width(&text)) + 1;
-            line.push_str(&paint(&text, style));
-            line.extend(std::iter::repeat_n(' ', pad));
+/// A record that belongs in no columns.
+fn as_it_is(seen: &Seen<'_>) -> String {
+    match seen.value {
+        Some(bytes) => harmless(&one_line(&String::from_utf8_lossy(bytes))),
+        None => {
+            let key = seen.key.map(String::from_utf8_lossy).unwrap_or_default();
+            paint(&format!("tombstone {}", harmless(&key)), DIM)
         }
-    }
-    cut(line.trim_end(), width)
-}
-
-fn member(event: &Value, name: &str) -> String {
-    match event.get(name) {
-        None => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
-    }
-}
-
-/// Of the processing, else of the record: hours, minutes and seconds in UTC.
-fn time(event: &Value, seen: &Seen<'_>) -> (String, Style) {
-    let processed = event.get("processed_timestamp").and_then(|value| match value {
-        Value::String(text) => DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc()),
-        other => DateTime::from_timestamp_millis(other.as_i64()?),
-    });
-    let time = processed.or_else(|| DateTime::from_timestamp_millis(seen.timestamp?));
-    (time.map_or_else(|| "-".to_owned(), |time| time.format("%H:%M:%S").to_string()), DIM)
-}
-
-fn category(event: &Value, _: &Seen<'_>) -> (String, Style) {
-    let text = member(event, "device_category");
-    let style = match text.as_str() {
-        "Mobile" => AnsiColor::Cyan.on_default(),
-        "Tablet" => AnsiColor::Blue.on_default(),
-        "Desktop" => AnsiColor::Magenta.on_default(),
-        _ => PLAIN,
-    };
-    (text, style)
-}
-
-fn anomaly(event: &Value, _: &Seen<'_>) -> (String, Style) {
-    let reasons = event.get("anomaly_reasons").and_then(Value::as_array);
-    let codes: Vec<&str> = reasons.into_iter().flatten().filter_map(Value::as_str).collect();
-    match event.get("anomaly") {
-        Some(Value::Bool(true)) if codes.is_empty() => ("yes".to_owned(), YELLOW),
-        Some(Value::Bool(true)) => (codes.join(", "), YELLOW),
-        Some(Value::Bool(false)) => ("no".to_owned(), DIM),
-        _ => (member(event, "anomaly"), DIM),
     }
 }
 
@@ -283,6 +172,11 @@ pub fn harmless(text: &str) -> String {
 
 fn paint(text: &str, style: Style) -> String {
     if style == PLAIN { text.to_owned() } else { format!("{style}{text}{style:#}") }
+}
+
+/// A number with a comma between each three digits.
+pub(super) fn grouped(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
 }
 
 fn cut(line: &str, width: usize) -> String {

@@ -1,3 +1,5 @@
+use console::measure_text_width;
+
 use super::*;
 
 const EVENT: &str = r#"{"user_id":"424cdd21-063a-43a7-b91b-7ca1a833afae","app_version":"2.3.0","device_type":"android","ip":"199.172.111.135","locale":"RU","device_id":"593-47-5928","timestamp":"2023-09-12T00:45:51Z","processed_timestamp":"2026-01-31T12:34:56.789Z","device_category":"Mobile","anomaly":true,"anomaly_reasons":["suspicious-locale","ip-format"]}"#;
@@ -25,66 +27,123 @@ fn bare(line: &str) -> String {
     console::strip_ansi_codes(line).into_owned()
 }
 
+const COUNT: &str = r#"{"window":"counts","start":"2023-09-12T00:45:00Z","end":"2023-09-12T00:46:00Z","key":"2.3.0","partition":3,"count":12345}"#;
+
+/// Titles and the record.
+fn shown(seen: &Seen<'_>, width: usize) -> Vec<String> {
+    let lines = TerminalView::new(100).lines(seen, width);
+    lines.iter().map(|line| bare(line)).collect()
+}
+
 #[test]
 fn events_stand_in_columns_under_their_titles() {
-    let line = bare(&terminal_line(&seen(EVENT), 120));
-    let title = bare(&title_line(120));
     assert_eq!(
-        title,
-        "TIME     DEVICE   CATEGORY LOCALE VERSION      IP              USER     ANOMALY"
+        shown(&seen(EVENT), 120),
+        [
+            "TIME     DEVICE   CATEGORY LOCALE VERSION      IP              USER     ANOMALY",
+            "12:34:56 android  Mobile   RU     2.3.0        199.172.111.135 424cdd2… suspicious-locale, ip-format",
+        ]
     );
-    assert_eq!(
-        line,
-        "12:34:56 android  Mobile   RU     2.3.0        199.172.111.135 424cdd2… suspicious-locale, ip-format"
-    );
+}
+
+#[test]
+fn titles_come_with_other_columns_and_again_after_a_while() {
+    let mut view = TerminalView::new(2);
+    let mut count = |value: &str| view.lines(&seen(value), 120).len();
+    let counts: Vec<usize> =
+        [EVENT, EVENT, EVENT, "no columns", EVENT, EVENT, COUNT, EVENT].map(&mut count).into();
+    assert_eq!(counts, [2, 1, 2, 1, 1, 2, 2, 2]);
 }
 
 #[test]
 fn no_line_is_wider_than_the_terminal() {
     let wide = r#"{"device_type":"電話電話電話電話電話","app_version":"1","user_id":"ü"}"#;
-    for width in 1..130 {
-        for record in
-            [seen(EVENT), seen(wide), seen("[1,2,3,4,5,6,7]"), seen("no json at all"), letter()]
-        {
-            let line = terminal_line(&record, width);
-            assert!(measure_text_width(&line) <= width, "{width}: {line}");
+    for width in 1..260 {
+        for record in [
+            seen(EVENT),
+            seen(COUNT),
+            seen(wide),
+            seen("[1,2,3,4,5,6,7]"),
+            seen("no json at all"),
+            letter(),
+        ] {
+            for line in TerminalView::new(1).lines(&record, width) {
+                assert!(measure_text_width(&line) <= width, "{width}: {line}");
+            }
         }
-        assert!(measure_text_width(&title_line(width)) <= width);
     }
 }
 
 #[test]
 fn a_narrow_terminal_keeps_what_matters_most() {
-    assert_eq!(bare(&title_line(30)), "TIME     CATEGORY ANOMALY");
-    assert!(bare(&terminal_line(&seen(EVENT), 30)).starts_with("12:34:56 Mobile   suspicious"));
+    let [titles, line] = &shown(&seen(EVENT), 30)[..] else { panic!("two lines") };
+    assert_eq!(titles, "TIME     CATEGORY ANOMALY");
+    assert!(line.starts_with("12:34:56 Mobile   suspicious"), "{line}");
+    assert_eq!(shown(&letter(), 30), ["REASON       RECORD", "invalid-json {broken\u{fffd}[2J"]);
 }
 
 #[test]
 fn other_shapes_are_shown_as_they_are() {
-    let check = |value: &str, line: &str| assert_eq!(bare(&terminal_line(&seen(value), 80)), line);
+    let check = |value: &str, line: &str| assert_eq!(shown(&seen(value), 80), [line]);
     check("{\n  \"window\": 1,\n  \"count\": 2\n}", r#"{ "window": 1, "count": 2 }"#);
     check("42", "42");
     check("not json", "not json");
     check("", "");
     let tombstone = Seen { key: Some(b"k\n"), ..Seen::default() };
-    assert_eq!(bare(&terminal_line(&tombstone, 80)), "tombstone k\u{fffd}");
+    assert_eq!(shown(&tombstone, 80), ["tombstone k\u{fffd}"]);
 }
 
 #[test]
 fn missing_and_odd_members_do_not_shift_the_columns() {
-    let line =
-        bare(&terminal_line(&seen(r#"{"device_type":7,"user_id":null,"locale":["a"]}"#), 120));
-    assert_eq!(line, "00:45:51 7        -        [\"a\"]  -            -               null     -");
+    let event = r#"{"device_type":7,"user_id":null,"locale":["a"]}"#;
+    assert_eq!(
+        shown(&seen(event), 120)[1],
+        "00:45:51 7        -        [\"a\"]  -            -               null     -"
+    );
 }
 
 #[test]
-fn dead_letters_say_why_and_where_from_and_cannot_drive_the_terminal() {
-    let line = terminal_line(&letter(), 200);
+fn dead_letters_say_in_columns_why_and_where_from() {
     assert_eq!(
-        bare(&line),
-        "invalid-json user-login[3]@1234 expected a name at byte 1 {broken\u{fffd}[2J"
+        shown(&letter(), 80),
+        [
+            "TIME     SOURCE      REASON        STAGE      MESSAGE          RECORD",
+            "00:45:51 3@1234      invalid-json  -          expected a name… {broken\u{fffd}[2J",
+        ]
     );
-    assert!(!line.contains("\u{1b}[2J"));
+    let mut late = seen(EVENT);
+    late.headers = vec![(headers::REASON, b"late"), (headers::STAGE, b"counts")];
+    assert_eq!(
+        shown(&late, 120)[1],
+        "00:45:51 -                late             counts           -                             {\"user_id\":\"424cdd21-063a-43a…"
+    );
+}
+
+#[test]
+fn a_dead_letter_is_coloured_and_cannot_drive_the_terminal() {
+    let lines = TerminalView::new(100).lines(&letter(), 200);
+    assert!(lines[1].contains("\u{1b}[31minvalid-json"), "{:?}", lines[1]);
+    assert!(!lines[1].contains("\u{1b}[2J"));
+}
+
+#[test]
+fn counts_of_windows_stand_in_columns_numbers_to_the_right() {
+    assert_eq!(
+        shown(&seen(COUNT), 75),
+        [
+            "START–END                    KEY              PARTITION     COUNT WINDOW",
+            "2023-09-12 00:45:00–00:46:00 2.3.0                    3    12,345 counts",
+        ]
+    );
+    assert_eq!(
+        shown(&seen(COUNT), 60),
+        [
+            "START–END                    KEY                      COUNT",
+            "2023-09-12 00:45:00–00:46:00 2.3.0                   12,345",
+        ]
+    );
+    let week = COUNT.replace("2023-09-12T00:46:00Z", "2023-09-19T00:45:00Z");
+    assert!(shown(&seen(&week), 75)[1].starts_with("2023-09-12 00:45–09-19 00:45 2.3.0"));
 }
 
 #[test]
