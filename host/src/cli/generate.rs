@@ -1,11 +1,12 @@
 //! `host generate`: made-up logins into a topic, or as lines.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use super::connect::ConnectArgs;
 use crate::demo::client::ConnectError;
@@ -168,18 +169,30 @@ fn progress_bar(count: Option<u64>) -> ProgressBar {
         // Lines on the same terminal would break it up.
         Some(count) if io::stderr().is_terminal() => {
             let bar = ProgressBar::with_draw_target(Some(count), ProgressDrawTarget::stderr());
-            let template = "{wide_bar} {human_pos}/{human_len} events, {per_sec}, {eta} left";
-            bar.with_style(ProgressStyle::with_template(template).expect("a valid template"))
+            let template = "{wide_bar} {human_pos}/{human_len} events, {rate}, {eta} left";
+            let style = ProgressStyle::with_template(template).expect("a valid template");
+            bar.with_style(style.with_key(
+                "rate",
+                |state: &ProgressState, out: &mut dyn fmt::Write| {
+                    // A bar without its rate is still a bar.
+                    let _ = out.write_str(&rate(state.per_sec()));
+                },
+            ))
         }
         _ => ProgressBar::hidden(),
     }
 }
 
+/// Events per second, whole.
+fn rate(per_second: f64) -> String {
+    format!("{}/s", HumanCount(per_second.round() as u64))
+}
+
 fn report(totals: &Totals, took: Duration) {
     let seconds = took.as_secs_f64();
-    let rate = totals.events as f64 / seconds.max(0.001);
+    let rate = rate(totals.events as f64 / seconds.max(0.001));
     // Nobody may be reading, which is no failure.
-    let _ = writeln!(io::stderr(), "sent {totals} in {seconds:.1} s, {rate:.0} a second");
+    let _ = writeln!(io::stderr(), "sent {totals} in {seconds:.1} s, {rate}");
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -232,6 +245,12 @@ mod tests {
         for wrong in ["2", "-0.1", "101%", "few", "NaN", ""] {
             assert!(share(wrong).is_err(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn rates_are_whole_numbers() {
+        assert_eq!(rate(1_806.345), "1,806/s");
+        assert_eq!(rate(0.0), "0/s");
     }
 
     #[test]

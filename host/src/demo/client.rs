@@ -9,6 +9,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::stop::Stop;
+use crate::kafka::ClientLog;
 
 /// How long to wait for the first answer of a broker, and for a topic that is being created.
 pub const ANSWER_MAX: Duration = Duration::from_secs(15);
@@ -69,14 +70,18 @@ impl ConnectError {
     }
 }
 
-/// The last error that librdkafka reported on its own, since its calls say only "timed out".
+/// The last error that librdkafka reported on its own, since its calls say only "timed out"; and its
+/// log.
 #[derive(Clone, Debug, Default)]
-pub struct Trouble(Arc<Mutex<Option<(Code, String)>>>);
+pub struct Trouble {
+    last: Arc<Mutex<Option<(Code, String)>>>,
+    pub(super) log: Arc<ClientLog>,
+}
 
 impl Trouble {
     pub(super) fn note(&self, error: &KafkaError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(Code::Unknown);
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         // "All brokers down" follows the error that says why, and is itself no reason.
         if code != Code::AllBrokersDown && !last.as_ref().is_some_and(|(code, _)| refused(*code)) {
             *last = Some((code, reason.to_owned()));
@@ -84,7 +89,7 @@ impl Trouble {
     }
 
     fn last(&self) -> Option<(Code, String)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -37,6 +38,10 @@ const POLL_MAX: Duration = Duration::from_millis(50);
 struct Context(Trouble);
 
 impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.0.log.write(level, facility, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         self.0.note(&error, reason);
     }

@@ -139,6 +139,8 @@ pub struct Generated<'a> {
     pub due_ms: i64,
     /// What is wrong with it.
     pub kind: Kind,
+    /// Whether its timestamp was made one of a late event; not said of a repetition.
+    pub is_late: bool,
 }
 
 /// A duplicate repeats one of so many events before it, themselves no duplicates.
@@ -186,13 +188,14 @@ impl Generator {
         if duplicates && !self.recent.is_empty() && self.happens(self.spec.mix.duplicates) {
             let place = self.below(self.recent.len() as u32) as usize;
             let (key, value) = &self.recent[place];
-            return generated(self.spec.keys, key, value, due_ms, Kind::Duplicate);
+            let keys = self.spec.keys;
+            return generated(keys, key, value, due_ms, (Kind::Duplicate, false));
         }
-        let kind = self.make(number, due_ms);
+        let made = self.make(number, due_ms);
         if duplicates {
             self.remember();
         }
-        generated(self.spec.keys, &self.key, &self.value, due_ms, kind)
+        generated(self.spec.keys, &self.key, &self.value, due_ms, made)
     }
 
     fn remember(&mut self) {
@@ -206,14 +209,15 @@ impl Generator {
         }
     }
 
-    fn make(&mut self, number: u64, due_ms: i64) -> Kind {
+    /// What is wrong with the event, and whether it is late.
+    fn make(&mut self, number: u64, due_ms: i64) -> (Kind, bool) {
         let kind = self.kind();
         let (missing, malformed) = match kind {
             Kind::Missing => (self.below(FIELDS), NO_FIELD),
             Kind::Malformed => (NO_FIELD, self.below(FIELDS)),
             _ => (NO_FIELD, NO_FIELD),
         };
-        let timestamp = self.timestamp(due_ms);
+        let (timestamp, is_late) = self.timestamp(due_ms);
         let user = match self.spec.users {
             0 => number,
             users => u64::from(self.below(users)),
@@ -228,7 +232,7 @@ impl Generator {
         if kind == Kind::Invalid {
             self.spoil();
         }
-        kind
+        (kind, is_late)
     }
 
     fn kind(&mut self) -> Kind {
@@ -244,17 +248,18 @@ impl Generator {
         }
     }
 
-    /// Epoch seconds.
-    fn timestamp(&mut self, due_ms: i64) -> i64 {
+    /// Epoch seconds, and whether they are those of a late event.
+    fn timestamp(&mut self, due_ms: i64) -> (i64, bool) {
         let mix = self.spec.mix;
         let mut time = due_ms;
         if mix.jitter > Duration::ZERO {
             time -= i64::from(self.below(millis(mix.jitter).saturating_add(1)));
         }
-        if self.happens(mix.late) {
+        let is_late = self.happens(mix.late);
+        if is_late {
             time -= 1_000 + i64::from(self.below(millis(mix.late_by).saturating_sub(999).max(1)));
         }
-        time.div_euclid(1_000)
+        (time.div_euclid(1_000), is_late)
     }
 
     /// Makes the value something that is not one JSON object.
@@ -305,9 +310,9 @@ fn generated<'a>(
     key: &'a [u8],
     value: &'a [u8],
     due_ms: i64,
-    kind: Kind,
+    (kind, is_late): (Kind, bool),
 ) -> Generated<'a> {
-    Generated { key: (keys != Keys::None).then_some(key), value, due_ms, kind }
+    Generated { key: (keys != Keys::None).then_some(key), value, due_ms, kind, is_late }
 }
 
 /// A user, made from nothing but the seed and the user's number.

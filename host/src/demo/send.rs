@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer};
@@ -32,6 +33,8 @@ pub struct Totals {
     pub missing: u64,
     /// Of them with a malformed field.
     pub malformed: u64,
+    /// Of them late, whatever else is wrong with them.
+    pub late: u64,
     /// Of them repetitions.
     pub duplicates: u64,
 }
@@ -40,6 +43,7 @@ impl Totals {
     fn add(&mut self, event: &Generated<'_>) {
         self.events += 1;
         self.bytes += event.value.len() as u64;
+        self.late += u64::from(event.is_late);
         match event.kind {
             Kind::Good => {}
             Kind::Invalid => self.invalid += 1,
@@ -57,7 +61,8 @@ impl fmt::Display for Totals {
             (self.invalid, "invalid"),
             (self.missing, "with a missing field"),
             (self.malformed, "with a malformed field"),
-            (self.duplicates, "repeated"),
+            (self.late, "late"),
+            (self.duplicates, "duplicates"),
         ];
         let mut open = " (";
         for (count, what) in parts.into_iter().filter(|(count, _)| *count > 0) {
@@ -210,6 +215,10 @@ struct Reports {
 }
 
 impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.trouble.log.write(level, facility, line);
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         self.trouble.note(&error, reason);
     }
@@ -385,6 +394,10 @@ mod tests {
         let totals = send(&mut generator, Some(3), None, &Stop::new(), &mut lines, &mut |_| {});
         assert_eq!(totals.expect("sent").to_string(), "3 events (3 invalid)");
         assert_eq!(lines.0.iter().filter(|byte| **byte == b'\n').count(), 3);
+        let mix = Mix { late: 1.0, duplicates: 1.0, ..Mix::default() };
+        let mut generator = Generator::new(Spec { mix, ..Spec::default() });
+        let totals = send(&mut generator, Some(3), None, &Stop::new(), &mut lines, &mut |_| {});
+        assert_eq!(totals.expect("sent").to_string(), "3 events (1 late, 2 duplicates)");
         let totals = Totals { events: 7, ..Totals::default() };
         assert_eq!(totals.to_string(), "7 events");
     }

@@ -15,6 +15,7 @@ use rdkafka::{ClientContext, TopicPartitionList};
 
 use super::consumer::Rebalance;
 use super::error::KafkaError;
+use super::log::ClientLog;
 
 /// Errors kept until somebody looks; more of the same are dropped.
 const TROUBLES_MAX: usize = 64;
@@ -64,6 +65,7 @@ pub(super) struct Context {
     rebalances: Mutex<VecDeque<Rebalance>>,
     failures: Mutex<Failures>,
     troubles: Mutex<Vec<KafkaError>>,
+    log: ClientLog,
     /// The client is being dropped: nobody else will answer.
     closing: AtomicBool,
 }
@@ -124,28 +126,12 @@ fn refused_topic<'a>(facility: &str, line: &'a str) -> Option<&'a str> {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        // Settings of the other kind of client are passed to both, which it warns about.
-        if facility == "CONFWARN" && line.contains("will be ignored by this") {
-            return;
-        }
         if let Some(topic) = refused_topic(facility, line) {
             let doing = format!("writing to {topic}");
             let code = Code::TopicAuthorizationFailed;
             self.trouble(KafkaError::from_code(doing, code, code.to_string()));
         }
-        match level {
-            RDKafkaLogLevel::Debug => tracing::debug!(target: "librdkafka", facility, "{line}"),
-            RDKafkaLogLevel::Info | RDKafkaLogLevel::Notice => {
-                tracing::info!(target: "librdkafka", facility, "{line}");
-            }
-            // A broken connection is also an error event; none of these lose data by themselves.
-            _ => tracing::warn!(target: "librdkafka", facility, "{line}"),
-        }
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        let statistics = String::from_utf8_lossy(statistics);
-        tracing::debug!(target: "librdkafka", %statistics, "statistics");
+        self.log.write(level, facility, line);
     }
 
     fn error(&self, error: Theirs, reason: &str) {

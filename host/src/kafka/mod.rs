@@ -10,6 +10,7 @@ mod context;
 mod error;
 mod features;
 mod group;
+mod log;
 mod partition;
 mod producer;
 mod raw;
@@ -25,6 +26,7 @@ pub use context::DeliveryFailure;
 pub use error::{Failure, KafkaError};
 pub use features::{exactly_once_supported, reachable};
 pub use group::{Member, commit_offsets, committed_offsets, members, outside_metadata};
+pub use log::ClientLog;
 pub use partition::{murmur2, partition_for_key};
 pub use producer::{
     Mode, Producer, RETRY_FREE, RetryWatch, SendError, TopicHandle, may_have_retried,
