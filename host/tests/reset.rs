@@ -4,21 +4,25 @@
 
 mod support;
 
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use host::cli::reset::{Pending, Report, ResetError, Target, reset};
 use host::config::StartAt;
+use host::demo::generate::Spec;
 use host::event::{Column, Value};
 use host::kafka::{
     ClientSettings, Consumer, GroupOptions, HeadersArg, KafkaError, Mode, Producer, Rebalance,
-    StateReader, committed_offsets, outside_metadata,
+    StateReader, commit_offsets, committed_offsets, outside_metadata,
 };
 use host::window::{
     Events, Limits, Marker, Origin, PartitionWindows, Records, Restore, WindowSpec, Windows,
 };
 use support::broker::Broker;
+use support::pipeline::{Feed, Pipeline};
 use support::{SOON, settings, topic, unique};
 
 /// A stop flag that nobody raises.
@@ -28,6 +32,9 @@ const PARTITIONS: i32 = 2;
 const RECORDS: i64 = 10;
 /// What the pipeline has processed of each.
 const PROCESSED: i64 = 6;
+
+/// From a start on a busy machine to everything committed.
+const LIVENESS: Duration = Duration::from_secs(60);
 
 /// A pipeline that has processed some records and was stopped.
 struct Stopped {
@@ -217,6 +224,50 @@ fn a_reset_that_was_killed_changes_nothing_and_can_be_run_again() {
     drop(Pending::open(&pipeline.settings, &pipeline.target, StartAt::Latest, &GO).unwrap());
     pipeline.reset(StartAt::Earliest).unwrap();
     pipeline.check_reset(0);
+}
+
+#[test]
+fn a_group_that_never_ran_is_refused_and_not_made() {
+    let mut pipeline = Stopped::new();
+    let state_topics = pipeline.target.state_topics.clone();
+    pipeline.target.group = unique("mistyped");
+    pipeline.target.state_topics = vec![unique("never-created")];
+    let error = pipeline.reset(StartAt::Earliest).unwrap_err();
+    assert!(matches!(error, ResetError::NoGroup { .. }), "{error}");
+    assert!(error.to_string().contains(&pipeline.target.group), "{error}");
+    assert_eq!(pipeline.committed(), [None; 2]);
+    // Its offsets were forgotten, and it has state.
+    pipeline.target.state_topics = state_topics;
+    let report = pipeline.reset(StartAt::Latest).unwrap();
+    assert_eq!(report.offsets, [(0, None, RECORDS), (1, None, RECORDS)]);
+    pipeline.check_reset(RECORDS);
+}
+
+#[test]
+fn a_pipeline_whose_offsets_were_changed_names_a_command_that_mends_it_as_it_stands() {
+    let pipeline = Pipeline::with_input("moved", &Broker::shared().brokers(), |text| text);
+    let mut feed = Feed::new(&pipeline, Spec::default());
+    feed.send(1_000);
+    feed.finish();
+    let mut processes = [pipeline.start("a", &[])];
+    pipeline.await_end(&mut processes, LIVENESS);
+    processes[0].terminate();
+    let (name, moved) = (&pipeline.name, [(0, 1)]);
+    commit_offsets(&pipeline.settings(), name, name, &moved, SOON).unwrap();
+    let mut process = pipeline.start("a", &[]);
+    process.assert_ends(LIVENESS, 1, &["offsets were changed from outside"]);
+    let log = process.log();
+    let command = log.split('`').find(|part| part.starts_with("host reset ")).expect(&log);
+    let program = Path::new(env!("CARGO_BIN_EXE_host")).parent().unwrap();
+    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+    let folder = pipeline.plugins();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).env("PATH", path).current_dir(folder.parent().unwrap());
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    let mut processes = [pipeline.start("a", &[])];
+    pipeline.await_end(&mut processes, LIVENESS);
+    processes[0].terminate();
 }
 
 #[test]

@@ -153,6 +153,8 @@ fn job(
         client: plan.client.clone(),
         instance: "bench".to_owned(),
         start: Start::Earliest,
+        // Nothing is left of a bench that could go on elsewhere.
+        reset_command: "host reset".to_owned(),
         is_demo: false,
     };
     Ok(pipeline::job(&config, setup)?)

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
+use super::address::admin;
 use super::connect::ConnectArgs;
 use super::reset::ResetArgs;
 use crate::config::{Mode, Overrides, StartAt};
@@ -41,11 +42,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// The folder of plugins where no other is named.
+pub const PLUGINS_DEFAULT: &str = "plugins";
+
 /// Where the pipeline is described.
 #[derive(Args, Clone, Debug)]
 pub struct PluginsArgs {
     /// The folder with pipeline.toml and the plugins' .wasm files
-    #[arg(long, env = "HOST_PLUGINS", value_name = "FOLDER", default_value = "plugins")]
+    #[arg(long, env = "HOST_PLUGINS", value_name = "FOLDER", default_value = PLUGINS_DEFAULT)]
     pub plugins: PathBuf,
 }
 
@@ -110,7 +114,7 @@ pub struct RunArgs {
 
     /// Where to serve metrics, health and status, and to take requests to reload, without a password
     /// [default: 127.0.0.1:9600, or the next port that is free]
-    #[arg(long, env = "HOST_ADMIN", value_name = "ADDRESS")]
+    #[arg(long, env = "HOST_ADMIN", value_name = "IP:PORT", value_parser = admin)]
     pub admin: Option<SocketAddr>,
 }
 

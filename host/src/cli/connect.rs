@@ -5,6 +5,9 @@ use clap::Args;
 use crate::config::Property;
 use crate::kafka::{ClientSettings, KafkaError};
 
+/// Where properties come from that are not on the command line.
+pub const PROPERTIES_VARIABLE: &str = "HOST_KAFKA_PROPERTIES";
+
 /// Which Kafka to talk to.
 #[derive(Args, Clone, Default)]
 pub struct ConnectArgs {
@@ -16,7 +19,7 @@ pub struct ConnectArgs {
     /// variable: one a line)
     #[arg(
         short = 'X',
-        env = "HOST_KAFKA_PROPERTIES",
+        env = PROPERTIES_VARIABLE,
         value_name = "KEY=VALUE",
         hide_env_values = true
     )]

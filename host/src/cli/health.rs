@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::address::admin;
 use super::exit::{Exit, Failure};
 
 /// Ask a host on this machine whether it is ready (exit code 0) or not (exit code 1).
@@ -18,7 +19,7 @@ Example:
 Exit codes: 0 ready, 1 not ready, 3 nobody answers there.")]
 pub struct HealthArgs {
     /// Where the host serves /readyz
-    #[arg(long, env = "HOST_ADMIN", value_name = "ADDRESS", default_value = "127.0.0.1:9600")]
+    #[arg(long, env = "HOST_ADMIN", value_name = "IP:PORT", default_value = "127.0.0.1:9600", value_parser = admin)]
     pub admin: SocketAddr,
 }
 

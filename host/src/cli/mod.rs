@@ -1,5 +1,7 @@
 //! Arguments and exit codes, one module per command. Decides nothing about records.
 
+pub mod address;
+pub mod again;
 pub mod args;
 pub mod bench;
 pub mod check;

@@ -41,7 +41,7 @@ Examples:
   host reset --brokers localhost:9092 --to earliest
   host reset --brokers localhost:9092 --to 2026-01-31T12:00:00Z
 
-Refused while the pipeline runs. Windows that were open are counted anew from the new offsets;
+Refused while the pipeline runs, and where it never ran. Windows that were open are counted anew from the new offsets;
 results that were written already stay in their topics. Exit codes: 0 done, 1 failed, 2 wrong
 arguments or configuration, 3 a broker or right is missing, or the pipeline runs.")]
 pub struct ResetArgs {
@@ -80,6 +80,9 @@ pub fn run(args: &ResetArgs) -> anyhow::Result<()> {
         Err(ResetError::Kafka(error)) => Err(error.into()),
         Err(error @ ResetError::Members { .. }) => {
             Err(Failure::new(Exit::Environment, error.to_string()).into())
+        }
+        Err(error @ ResetError::NoGroup { .. }) => {
+            Err(Failure::new(Exit::Input, error.to_string()).into())
         }
         Err(error @ ResetError::Unsure(_)) => Err(error.into()),
     }
@@ -133,6 +136,18 @@ pub enum ResetError {
         count: usize,
         /// One of them, and where it is.
         example: String,
+    },
+    /// Nothing was ever run under this name.
+    #[error(
+        "there is no group {group:?}: it has committed no offset of {input} and has no window state; \
+         the name is --group, or else name in pipeline.toml. A pipeline that has not run yet begins \
+         where `host run --from` says"
+    )]
+    NoGroup {
+        /// The group.
+        group: String,
+        /// The input.
+        input: String,
     },
     /// Kafka refused or did not answer.
     #[error(transparent)]
@@ -200,6 +215,12 @@ impl Pending {
         let end = Instant::now() + QUESTION;
         patiently(end, stop, || producer.init_transactions(QUESTION))?;
         let offsets = find_offsets(settings, target, to, stop)?;
+        if offsets.iter().all(|(_, before, _)| before.is_none())
+            && !has_state_topic(settings, target, stop)?
+        {
+            let Target { group, input, .. } = target.clone();
+            return Err(ResetError::NoGroup { group, input });
+        }
         let end = Instant::now() + TRANSACTION_MAX;
         producer.begin()?;
         let pending =
@@ -297,6 +318,25 @@ fn refuse_members(settings: &ClientSettings, group: &str) -> Result<(), ResetErr
     let Some(first) = members.first() else { return Ok(()) };
     let example = format!("{} at {}", first.client_id, first.host);
     Err(ResetError::Members { group: group.to_owned(), count: members.len(), example })
+}
+
+/// Whether the windows have a state topic, which the first start makes: offsets are forgotten by the
+/// brokers when a group has been empty for long, topics are not.
+fn has_state_topic(
+    settings: &ClientSettings,
+    target: &Target,
+    stop: &AtomicBool,
+) -> Result<bool, KafkaError> {
+    let end = Instant::now() + QUESTION;
+    let cluster = Cluster::new(settings)?;
+    for name in &target.state_topics {
+        match patiently(end, stop, || cluster.partition_count(name, QUESTION)) {
+            Ok(_) => return Ok(true),
+            Err(KafkaError::MissingTopic(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }
 
 /// Where every partition of the input is and goes to.

@@ -58,7 +58,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     };
     let instance_name = instance.name().to_owned();
     let is_demo = demo.is_some();
-    let setup = Setup { client, instance: instance_name, start, is_demo };
+    let reset_command = args.reset_command();
+    let setup = Setup { client, instance: instance_name, start, reset_command, is_demo };
     let job = Arc::new(pipeline::job(&config, setup)?);
     let workers = args.workers();
     let chains = (0..workers).map(|_| generation.chain()).collect::<anyhow::Result<Vec<_>>>()?;

@@ -99,7 +99,7 @@ fn wrong_flags_are_refused() {
     check(&["--workers", "1025"], "expected a number from 1 to 1024");
     check(&["--delivery", "twice"], "[possible values: exactly-once, at-least-once]");
     check(&["--from", "yesterday"], "expected earliest, latest, a time");
-    check(&["--admin", "9600"], "invalid socket address");
+    check(&["--admin", "9700"], "expected an address and a port: 127.0.0.1:9700");
     check(&["--group", "a b"], "use letters, digits");
     check(&["--borkers", "a:1"], "--brokers");
 }

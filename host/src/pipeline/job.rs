@@ -17,6 +17,8 @@ pub struct Setup {
     pub instance: String,
     /// Where a new group begins.
     pub start: Start,
+    /// As [`Job::reset_command`].
+    pub reset_command: String,
     /// Whether the broker is the demo's, which has the topics and cannot be asked about them.
     pub is_demo: bool,
 }
@@ -34,6 +36,7 @@ pub fn job(config: &Config, setup: Setup) -> Result<Job, KafkaError> {
         client: setup.client.with_topic_sizes(smallest, largest),
         group: config.name.clone(),
         identity: format!("{}/{}", config.name, setup.instance),
+        reset_command: setup.reset_command,
         input: config.source.topic.name.as_str().into(),
         input_partitions,
         start: setup.start,

@@ -52,7 +52,7 @@ pub enum StateError {
     /// Written by another version of this program.
     #[error(
         "the state of window {window:?}, partition {partition}, has format {found}, and this version \
-         reads format {FORMAT}; run the version that wrote it, or start anew with `host reset`"
+         reads format {FORMAT}; run the version that wrote it, or start anew"
     )]
     Format {
         /// The window's name.
@@ -65,7 +65,7 @@ pub enum StateError {
     /// Not what this program writes.
     #[error(
         "the state of window {window:?}, partition {partition}, cannot be read: {what}; if something \
-         else writes to its topic, stop that, then start anew with `host reset`"
+         else writes to its topic, stop that, then start anew"
     )]
     Corrupt {
         /// The window's name.
@@ -79,7 +79,7 @@ pub enum StateError {
     #[error(
         "the committed offset of partition {partition} is {}, but the state of window {window:?} was \
          committed with {marker}: offsets were changed from outside, and going on would count wrongly; \
-         `host reset --to earliest|latest|<time>` sets offsets and windows together",
+         set offsets and windows together",
         .committed.map_or("missing".to_owned(), |offset| offset.to_string())
     )]
     Offset {
@@ -117,6 +117,13 @@ pub enum StateError {
         /// The partition.
         partition: i32,
     },
+}
+
+impl StateError {
+    /// Whether setting offsets and windows anew mends it, which whoever knows the command says.
+    pub fn is_mended_by_reset(&self) -> bool {
+        matches!(self, Self::Format { .. } | Self::Corrupt { .. } | Self::Offset { .. })
+    }
 }
 
 impl Marker {

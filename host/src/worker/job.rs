@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::failure::Failure;
 use crate::kafka::ClientSettings;
-use crate::window::WindowSpec;
+use crate::window::{StateError, WindowSpec};
 
 /// What a commit promises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub struct Job {
     pub group: String,
     /// The first parts of the transactional id, `<pipeline>/<instance>`; the worker's number follows.
     pub identity: String,
+    /// `host reset` with the flags that say which pipeline this is, up to its `--to`; no secret.
+    pub reset_command: String,
     /// The input topic.
     pub input: Arc<str>,
     /// How many partitions it had when the process started, which is what the state topics have.
@@ -109,6 +112,21 @@ pub struct Job {
 }
 
 impl Job {
+    /// How to begin anew, for a message: a command that can be copied as it is.
+    pub fn begin_anew(&self) -> String {
+        format!("`{} --to earliest`", self.reset_command)
+    }
+
+    /// What is wrong with the state of a window, and how to mend it.
+    pub fn state_failure(&self, error: &StateError) -> Failure {
+        match error.is_mended_by_reset() {
+            true => {
+                Failure::stop(format!("{error}: {} (or --to latest, or a time)", self.begin_anew()))
+            }
+            false => Failure::stop(error.to_string()),
+        }
+    }
+
     /// All its topics, with the partitions that they had when the process started.
     pub fn topics(&self) -> impl Iterator<Item = (&str, i32)> {
         let windows = self.windows.iter().flat_map(|window| [&window.state, &window.partial]);

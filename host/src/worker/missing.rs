@@ -46,7 +46,12 @@ impl Missing {
 
     /// Takes in what is wrong with a topic, if anything is; an error once that has lasted. No
     /// answer at all says nothing about topics, and the time starts anew.
-    fn answered(&mut self, wrong: Option<String>, now: Instant) -> Result<(), Failure> {
+    fn answered(
+        &mut self,
+        wrong: Option<String>,
+        begin_anew: impl Fn() -> String,
+        now: Instant,
+    ) -> Result<(), Failure> {
         self.heard = now;
         let Some(wrong) = wrong else {
             self.since = None;
@@ -59,7 +64,8 @@ impl Missing {
         }
         Err(Failure::input(format!(
             "{wrong}: start the pipeline again, which makes topics that are missing; if it was the \
-             input that was deleted, `host reset --to earliest` begins anew with it"
+             input that was deleted, {} begins anew with it",
+            begin_anew()
         )))
     }
 }
@@ -77,7 +83,7 @@ impl Worker {
             tracing::debug!(worker = self.number, %error, "no answer about topics");
             None
         });
-        self.missing.answered(wrong, Instant::now())
+        self.missing.answered(wrong, || self.job.begin_anew(), Instant::now())
     }
 
     fn wrong_topic(&self) -> Result<Option<String>, KafkaError> {
@@ -112,24 +118,26 @@ mod tests {
     fn a_topic_that_stays_away_stops_the_pipeline_and_one_that_comes_back_does_not() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
+        let command = || "`host reset --brokers b:1 --to earliest`".to_owned();
         let gone = || Some("topic t does not exist any more".to_owned());
         let mut missing = Missing::new(at(0));
         assert!(!missing.is_due(at(14)) && missing.is_due(at(15)));
         missing.came_in(at(1));
         assert!(!missing.is_due(at(15)));
-        assert!(missing.answered(gone(), at(1)).is_ok());
+        assert!(missing.answered(gone(), command, at(1)).is_ok());
         assert!(!missing.is_due(at(5)) && missing.is_due(at(6)));
-        assert!(missing.answered(gone(), at(29)).is_ok());
-        assert!(missing.answered(None, at(31)).is_ok());
+        assert!(missing.answered(gone(), command, at(29)).is_ok());
+        assert!(missing.answered(None, command, at(31)).is_ok());
         assert!(!missing.is_due(at(45)));
-        assert!(missing.answered(gone(), at(60)).is_ok());
+        assert!(missing.answered(gone(), command, at(60)).is_ok());
         missing.came_in(at(61));
         assert!(missing.is_due(at(65)), "that it comes in does not bring the topic back");
-        assert!(missing.answered(gone(), at(89)).is_ok());
-        let stop = missing.answered(gone(), at(90)).expect_err("half a minute");
+        assert!(missing.answered(gone(), command, at(89)).is_ok());
+        let stop = missing.answered(gone(), command, at(90)).expect_err("half a minute");
         let Failure::Stop { kind: super::super::StopKind::Input, message } = stop else {
             panic!("{stop:?}")
         };
         assert!(message.contains("topic t") && message.contains("again"), "{message}");
+        assert!(message.contains(&command()), "{message}");
     }
 }

@@ -191,7 +191,8 @@ impl Worker {
                     self.step("restoring window state");
                 }
             })?;
-            restored.push(restore.finish()?);
+            let restore = restore.finish().map_err(|error| self.job.state_failure(&error))?;
+            restored.push(restore);
         }
         Ok(restored)
     }
@@ -245,7 +246,7 @@ impl Worker {
                     "partition {partition} was committed by another member while it was taken over"
                 ))
             }
-            Ok(_) => error.into(),
+            Ok(_) => self.job.state_failure(&error),
         }
     }
 
@@ -279,7 +280,8 @@ impl Worker {
             return Err(Failure::stop(format!(
                 "group {group:?} has committed offset {offset} of {topic} partition {partition}, \
                  which ends at {high}: the topic is not the one that was read (made anew?); \
-                 `host reset --to earliest` begins anew with it"
+                 {} begins anew with it",
+                self.job.begin_anew()
             )));
         }
         if offset >= low {
@@ -290,7 +292,9 @@ impl Worker {
             OnExpired::Stop => Err(Failure::stop(format!(
                 "{lost} records of {topic} partition {partition} were deleted by retention before \
                  group {group:?} processed them (committed offset {offset}, oldest kept {low}); \
-                 set on-expired = \"skip\" in [source] to go on without them, or `host reset`"
+                 set on-expired = \"skip\" in [source] to go on without them, or begin with the oldest \
+                 that are kept, and with new windows: {}",
+                self.job.begin_anew()
             ))),
             OnExpired::Skip => {
                 tracing::error!(

@@ -20,6 +20,7 @@ pub(super) fn job() -> Job {
         client: ClientSettings::new("127.0.0.1:1", none).expect("no properties"),
         group: "group".into(),
         identity: "pipeline/instance".into(),
+        reset_command: "host reset --brokers b:1".into(),
         input: "input".into(),
         input_partitions: 1,
         start: Start::Latest,
