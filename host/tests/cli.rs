@@ -59,6 +59,7 @@ fn wrong_arguments_are_code_2() {
     check(host(&folder).arg("fly"), 2, &[], &["unrecognized subcommand"]);
     check(host(&folder).args(["run", "--workers", "0"]), 2, &[], &["from 1 to 1024"]);
     check(host(&folder).arg("run").env("HOST_WORKERS", "0"), 2, &[], &["from 1 to 1024"]);
+    check(host(&folder).args(["run", "--admin", "9700"]), 2, &[], &["a port: 127.0.0.1:9700"]);
     check(host(&folder).args(["run", "--log", "a=b=c"]), 2, &[], &["--log \"a=b=c\""]);
     let secret = &mut host(&folder);
     check(secret.arg("run").env("HOST_KAFKA_PROPERTIES", "x"), 2, &[], &["expected key=value"]);
@@ -227,6 +228,16 @@ fn an_admin_port_that_was_asked_for_and_is_taken_is_code_3() {
     let address = taken.local_addr().expect("its address").to_string();
     let expected = [address.as_str(), "choose another with --admin"];
     check(host(&folder).args(["run", "--admin", &address]), 3, &[], &expected);
+}
+
+#[test]
+fn folders_that_cannot_be_written_are_code_3_with_what_mends_it() {
+    let folder = folder_with(COPY);
+    fs::write(folder.path().join("file"), "").expect("writing it");
+    let expected = ["making the folder file/plugins", "--plugins"];
+    check(host(&folder).args(["run", "--plugins", "file/plugins"]), 3, &[], &expected);
+    let expected = ["file/state/", "--state-dir"];
+    check(host(&folder).args(["run", "--state-dir", "file/state"]), 3, &[], &expected);
 }
 
 #[test]

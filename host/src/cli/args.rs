@@ -67,15 +67,22 @@ pub struct GroupArgs {
 #[command(after_help = "\
 Examples:
   host run --plugins plugins/
-      no Kafka needed: an embedded demo broker (in memory, at-least-once) with made-up logins
+      no Kafka needed: an embedded demo broker, in memory, with made-up logins
   host run --plugins plugins/ --brokers localhost:9092
-  host run --brokers kafka:9093 -X security.protocol=SSL -X ssl.ca.location=ca.pem
-  HOST_KAFKA_PROPERTIES=$'security.protocol=SASL_SSL\\nsasl.mechanisms=PLAIN
-  sasl.username=app\\nsasl.password=...' host run --brokers kafka:9093
-      (the variable keeps secrets out of the list of processes; any -X replaces it)
+  host run --brokers kafka:9093 -X security.protocol=SSL \\
+      -X ssl.ca.location=ca.pem
+  export HOST_KAFKA_PROPERTIES='security.protocol=SASL_SSL
+  sasl.mechanisms=PLAIN
+  sasl.username=app
+  sasl.password=...'
+  host run --brokers kafka:9093
+      keeps secrets out of the list of processes; any -X replaces the variable
 
-Exit codes: 0 asked to stop, 1 failed while running, 2 wrong arguments, configuration or topics,
-3 a broker, port or right that is needed is missing.")]
+Exit codes:
+  0  asked to stop
+  1  failed while running
+  2  wrong arguments, configuration or topics
+  3  a broker, port or right that is needed is missing")]
 pub struct RunArgs {
     /// The folder with pipeline.toml and the plugins
     #[command(flatten)]
@@ -124,7 +131,11 @@ pub struct RunArgs {
 Example:
   host check --plugins plugins/
 
-Kafka is not asked. Exit codes: 0 nothing is wrong, 2 something is.")]
+Kafka is not asked.
+
+Exit codes:
+  0  nothing is wrong
+  2  something is")]
 pub struct CheckArgs {
     /// The folder with pipeline.toml and the plugins
     #[command(flatten)]

@@ -26,12 +26,15 @@ const ANSWER: Duration = Duration::from_secs(15);
 Example:
   host bench --brokers localhost:9092
 
-Makes topics and groups of its own, named host-bench-..., and removes them at the end. Compare the
-ratios of one run only, and with nothing else running on the machine. A broker on the same machine
-competes for its cores.
+Makes topics and groups of its own, named host-bench-..., and removes them at the end. Compare \
+the ratios of one run only, and with nothing else running on the machine. A broker on the same \
+machine competes for its cores.
 
-Exit codes: 0 measured, or asked to stop, 1 failed while running, 2 wrong arguments or configuration,
-3 a broker or right that is needed is missing.")]
+Exit codes:
+  0  measured, or asked to stop
+  1  failed while running
+  2  wrong arguments or configuration
+  3  a broker or right that is needed is missing")]
 pub struct BenchArgs {
     /// Which Kafka
     #[command(flatten)]

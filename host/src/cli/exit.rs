@@ -6,6 +6,7 @@ use crate::admin::ListenError;
 use crate::config::Problems;
 use crate::demo::client::ConnectError;
 use crate::kafka::KafkaError;
+use crate::plugin::defaults::LayDownError;
 
 /// The exit codes; scripts and supervisors may rely on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +64,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
         if cause.is::<Problems>() {
             return Exit::Input;
         }
-        if cause.is::<ListenError>() {
+        if cause.is::<ListenError>() || cause.is::<LayDownError>() {
             return Exit::Environment;
         }
         if let Some(error) = cause.downcast_ref::<KafkaError>() {

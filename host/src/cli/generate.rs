@@ -22,8 +22,11 @@ Examples:
   host generate --brokers localhost:9092 --count 1000000 --fast
   host generate --stdout --count 5 --seed 7
 
-Exit codes: 0 done or asked to stop, 1 failed while running, 2 wrong arguments or no such topic,
-3 a broker or right is missing.")]
+Exit codes:
+  0  done, or asked to stop
+  1  failed while running
+  2  wrong arguments, or no such topic
+  3  a broker or right is missing")]
 pub struct GenerateArgs {
     #[command(flatten)]
     connect: ConnectArgs,

@@ -16,7 +16,10 @@ use super::exit::{Exit, Failure};
 Example:
   host health --admin 127.0.0.1:9600
 
-Exit codes: 0 ready, 1 not ready, 3 nobody answers there.")]
+Exit codes:
+  0  ready
+  1  not ready
+  3  nobody answers there")]
 pub struct HealthArgs {
     /// Where the host serves /readyz
     #[arg(long, env = "HOST_ADMIN", value_name = "IP:PORT", default_value = "127.0.0.1:9600", value_parser = admin)]

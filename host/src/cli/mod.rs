@@ -35,6 +35,7 @@ use crate::config::Problems;
     arg_required_else_help = true,
     after_help = "\
 Try it, with no Kafka anywhere:  host run --plugins plugins/
+
 Every flag can be given as an environment variable, which its help names; the flag wins."
 )]
 pub struct Cli {

@@ -41,9 +41,14 @@ Examples:
   host reset --brokers localhost:9092 --to earliest
   host reset --brokers localhost:9092 --to 2026-01-31T12:00:00Z
 
-Refused while the pipeline runs, and where it never ran. Windows that were open are counted anew from the new offsets;
-results that were written already stay in their topics. Exit codes: 0 done, 1 failed, 2 wrong
-arguments or configuration, 3 a broker or right is missing, or the pipeline runs.")]
+Refused while the pipeline runs, and where it never ran. Windows that were open are counted anew \
+from the new offsets; results that were written already stay in their topics.
+
+Exit codes:
+  0  done
+  1  failed
+  2  wrong arguments or configuration, or no such group
+  3  a broker or right is missing, or the pipeline runs")]
 pub struct ResetArgs {
     /// The folder with pipeline.toml
     #[command(flatten)]

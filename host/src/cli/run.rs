@@ -46,8 +46,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let generation = builder.load()?;
     let config = generation.config.clone();
     let bound = Bound::new(args.admin)?;
-    let instance = Instance::claim(&args.state_dir, args.instance.as_deref())
-        .map_err(|error| Failure::new(Exit::Input, format!("{error:#}")))?;
+    let instance = claim(args)?;
     let signal = Signal::on_signal().context("listening for signals")?;
     let has_started = end_while_starting(&signal).context("listening for signals")?;
     let (client, mut demo) = connect(args, &config)?;
@@ -140,7 +139,16 @@ fn connect(args: &RunArgs, config: &Config) -> anyhow::Result<(ClientSettings, O
 
 /// Puts the default plugins and `pipeline.toml` where they are missing, and says so.
 fn lay_down(folder: &Path, state_dir: &Path) -> anyhow::Result<()> {
-    for file in defaults::lay_down(folder, state_dir)? {
+    let laid_down = defaults::lay_down(folder, state_dir).map_err(|error| {
+        let message = format!(
+            "laying down what is missing in {} and {}, where this user must be able to write \
+             (--plugins and --state-dir name other folders)",
+            folder.display(),
+            state_dir.display()
+        );
+        Failure::because(Exit::Environment, message, error)
+    })?;
+    for file in laid_down {
         let path = file.path.display();
         match file.action {
             Action::Written => tracing::info!(file = %path, "laid down"),
@@ -152,6 +160,18 @@ fn lay_down(folder: &Path, state_dir: &Path) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// This process's name in the group.
+fn claim(args: &RunArgs) -> Result<Instance, Failure> {
+    Instance::claim(&args.state_dir, args.instance.as_deref()).map_err(|error| {
+        if error.chain().any(|cause| cause.is::<std::io::Error>()) {
+            let message = "this user must be able to write in the state folder (--state-dir names \
+                           another)";
+            return Failure::because(Exit::Environment, message, error);
+        }
+        Failure::new(Exit::Input, format!("{error:#}"))
+    })
 }
 
 /// Looks after the workers until they have ended.

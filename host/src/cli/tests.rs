@@ -48,6 +48,23 @@ fn every_flag_has_help_and_an_environment_variable() {
     assert!(checked > 30, "only {checked} flags");
 }
 
+/// Paragraphs are wrapped by clap, which must not break lines that are lines already: commands, lists.
+#[test]
+fn the_end_of_each_help_is_whole_in_80_columns() {
+    let mut all: Vec<_> = Cli::command().get_subcommands().cloned().collect();
+    all.push(Cli::command());
+    for command in all {
+        let help = command.get_after_help().expect("an example").to_string();
+        let lines: Vec<&str> = help.lines().collect();
+        for (line, next) in lines.iter().zip(lines.iter().skip(1).chain([&""])) {
+            let is_paragraph = !line.starts_with(' ') && !line.ends_with(':');
+            let name = command.get_name();
+            assert!(is_paragraph || line.chars().count() <= 80, "{name}: {line}");
+            assert!(!is_paragraph || line.is_empty() || next.is_empty(), "{name}: {line}");
+        }
+    }
+}
+
 #[test]
 fn run_needs_no_flag() {
     let args = run_args(&[]).expect("no flags");

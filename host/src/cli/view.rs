@@ -22,8 +22,11 @@ Examples:
   host view user-login-dead-letters --brokers localhost:9092 --from-beginning
   host view --brokers localhost:9092 | jq .locale
 
-Exit codes: 0 done or asked to stop, 1 failed while running, 2 wrong arguments or no such topic,
-3 a broker or right is missing.")]
+Exit codes:
+  0  done, or asked to stop
+  1  failed while running
+  2  wrong arguments, or no such topic
+  3  a broker or right is missing")]
 pub struct ViewArgs {
     #[command(flatten)]
     connect: ConnectArgs,
