@@ -11,14 +11,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use host::demo::generate::{Mix, Spec};
+use host::demo::generate::Spec;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use support::SOON;
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
 use support::pipeline::{Feed, Pipeline};
 use support::process::Process;
+use support::{SOON, mix};
 
 /// From the last fault to everything committed.
 const LIVENESS: Duration = Duration::from_secs(60);
@@ -38,15 +38,8 @@ fn cluster() -> MutexGuard<'static, Broker> {
 
 /// Event time passes five times as fast as the wall clock.
 fn events(seed: u64) -> Spec {
-    let mix = Mix {
-        invalid: 0.005,
-        late: 0.01,
-        late_by: Duration::from_secs(300),
-        jitter: Duration::from_secs(3),
-        ..Mix::default()
-    };
     let start_ms = Utc::now().timestamp_millis() - 600_000;
-    Spec { seed, start_ms, rate: (PACE / 5) as u32, mix, ..Spec::default() }
+    Spec { seed, start_ms, rate: (PACE / 5) as u32, mix: mix(), ..Spec::default() }
 }
 
 /// A partition: topic, number, replicas, and how many of them are in sync.

@@ -21,12 +21,12 @@ use chrono::Utc;
 use host::demo::generate::{Mix, Spec};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
-use support::SOON;
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
 use support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
 use support::process::Process;
 use support::proxy::{Fault as Cut, Proxy, api};
+use support::{SOON, mix};
 
 /// What becomes of a run after the last fault: takeovers, restores, a broker that is still warming up.
 const LIVENESS: Duration = Duration::from_secs(120);
@@ -58,15 +58,7 @@ fn number(variable: &str, default: u64) -> u64 {
 
 /// Events with everything that a pipeline has to put up with.
 fn events(seed: u64, count: u64) -> Spec {
-    let mix = Mix {
-        invalid: 0.005,
-        missing: 0.01,
-        malformed: 0.01,
-        late: 0.01,
-        late_by: Duration::from_secs(300),
-        duplicates: 0.005,
-        jitter: Duration::from_secs(3),
-    };
+    let mix = Mix { missing: 0.01, malformed: 0.01, duplicates: 0.005, ..mix() };
     let lasts_ms = (count * 1_000 / u64::from(EVENT_RATE)) as i64;
     let start_ms = Utc::now().timestamp_millis() - lasts_ms;
     Spec { seed, start_ms, rate: EVENT_RATE, mix, ..Spec::default() }

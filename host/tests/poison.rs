@@ -12,14 +12,14 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use host::demo::generate::{Mix, Spec};
+use host::demo::generate::Spec;
 use host::kafka::{HeadersArg, Mode, Producer, commit_offsets, remove};
 use host::window::MARKER_KEY;
 use plugin_support::{ANSWER, component, rule_core, trapping};
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
 use support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
-use support::{Read, SOON, read_topic};
+use support::{Read, SOON, mix, read_topic};
 
 /// From a start on a busy machine to everything committed.
 const LIVENESS: Duration = Duration::from_secs(60);
@@ -32,16 +32,9 @@ fn broker() -> &'static Broker {
 
 /// Events of the last seconds, all of them good but some.
 fn events(seed: u64, count: u64) -> Spec {
-    let mix = Mix {
-        invalid: 0.005,
-        late: 0.01,
-        late_by: Duration::from_secs(300),
-        jitter: Duration::from_secs(3),
-        ..Mix::default()
-    };
     let rate = 100;
     let start_ms = Utc::now().timestamp_millis() - (count * 1_000 / u64::from(rate)) as i64;
-    Spec { seed, start_ms, rate, mix, ..Spec::default() }
+    Spec { seed, start_ms, rate, mix: mix(), ..Spec::default() }
 }
 
 /// An android event of partition 0 with one more member, and so of any size.

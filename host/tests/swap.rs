@@ -15,13 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use host::demo::generate::{Mix, Spec};
+use host::demo::generate::Spec;
 use plugin_support::{ANSWER, component, rule_core, trapping};
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
 use support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
 use support::process::Process;
-use support::{Read, SOON, read_topic};
+use support::{Read, SOON, mix, read_topic};
 
 const LIVENESS: Duration = Duration::from_secs(60);
 /// After so long the group takes a silent member's partitions away.
@@ -188,8 +188,8 @@ fn a_saved_setting_takes_effect_in_the_running_process() {
     let mut process = pipeline.start("a", &["--workers", "2"]);
     process.await_log("partitions taken over", SOON);
     let sent = under_load(&pipeline, Duration::from_millis(2), || {
-        process.await_log("partitions taken over", SOON);
-        std::thread::sleep(Duration::from_secs(2));
+        // The first rules have something to show for themselves.
+        pipeline.await_committed(&mut process, 500, SOON);
         let saved = Instant::now();
         pipeline.edit(|text| replace(&text, "fallback = \"one\"", "fallback = \"two\""));
         process.await_log("first record processed by generation 2", SOON);
@@ -216,15 +216,8 @@ fn a_saved_setting_takes_effect_in_the_running_process() {
 fn windows_count_on_through_every_swap() {
     let pipeline = Pipeline::with_input("windows", &broker().brokers(), |text| text);
     let start_ms = Utc::now().timestamp_millis() - 200_000;
-    let mix = Mix {
-        invalid: 0.005,
-        late: 0.01,
-        late_by: Duration::from_secs(300),
-        jitter: Duration::from_secs(3),
-        ..Mix::default()
-    };
-    let mut feed =
-        Feed::new(&pipeline, Spec { seed: 7, start_ms, rate: 100, mix, ..Spec::default() });
+    let spec = Spec { seed: 7, start_ms, rate: 100, mix: mix(), ..Spec::default() };
+    let mut feed = Feed::new(&pipeline, spec);
     let mut process = pipeline.start("a", &["--workers", "2"]);
     process.await_log("partitions taken over", SOON);
     for swap in 0..10_u64 {
@@ -262,6 +255,7 @@ fn what_is_broken_changes_nothing() {
             .edit(|text| replace(&text, "commit-interval = \"1s\"", "commit-interval = \"200ms\""));
         let (code, body) = reload(&process);
         assert_eq!((code, &body["outcome"]), (200, &"unchanged".into()), "{body}");
+        assert_eq!(body.get("taken"), None, "{body}");
         // Every record that was seen lately makes it fail.
         let stage = "[[stage]]\nplugin = \"own\"\n\n[[stage]]";
         pipeline.edit(|text| text.replacen("[[stage]]", stage, 1));
@@ -402,6 +396,8 @@ fn many_swaps_under_load_lose_repeat_and_reorder_nothing() {
     eprintln!("{sent} records a partition by {} generations", generations.len());
     let taken_over = pipeline.logged(&["a"], "partitions taken over");
     assert!(taken_over > 2, "no rebalance: {}", processes[0].log_tail());
+    // A member that gets none, which the first of two is told, takes none over.
+    assert!(!processes[0].log().contains("offsets=[]"), "{}", processes[0].log_tail());
     assert!(generations.len() as u64 > SWAPS / 2, "{generations:?}");
     assert_eq!(dead_letters(&pipeline), 0);
 }

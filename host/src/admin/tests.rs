@@ -214,12 +214,12 @@ fn a_reload_is_answered_with_what_became_of_it() {
         generation: 7,
         hash: "abcdef".to_owned(),
         message: "why".to_owned(),
-        taken: true,
+        taken: (outcome == Kind::Offered).then_some(true),
     };
     let kinds = [
         (Kind::Offered, 200, "offered"),
         (Kind::Unchanged, 200, "unchanged"),
-        (Kind::Invalid, 422, "invalid"),
+        (Kind::Invalid, 422, "refused"),
         (Kind::Refused, 409, "refused"),
         (Kind::RolledBack, 409, "rolled-back"),
     ];
@@ -227,13 +227,14 @@ fn a_reload_is_answered_with_what_became_of_it() {
     let answering = std::thread::spawn(move || {
         answers.into_iter().for_each(|outcome| requests.answer(outcome));
     });
-    for (_, code, name) in kinds {
+    for (kind, code, name) in kinds {
         let (status, _, body) = ask(&server, "POST", "/api/v1/reload");
         let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
         assert_eq!(
             (status, &body["outcome"], &body["message"]),
             (code, &name.into(), &"why".into())
         );
+        assert_eq!(body.get("taken").is_some(), kind == Kind::Offered, "{body}");
     }
     answering.join().expect("all were answered");
     assert_eq!(ask(&server, "POST", "/api/v1/reload").0, 503);

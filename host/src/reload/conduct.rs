@@ -285,7 +285,9 @@ impl Conductor {
             tracing::info!(generation = number, ms, "every worker runs these rules");
             self.show(|status| {
                 let last = status.last_reload.as_mut().filter(|last| last.generation == number);
-                last.into_iter().for_each(|last| last.taken = true);
+                last.and_then(|last| last.taken.as_mut())
+                    .into_iter()
+                    .for_each(|taken| *taken = true);
             });
         }
         let live = &mut self.live;
@@ -383,7 +385,7 @@ impl Conductor {
             generation: trial.number,
             hash: trial.hash.clone(),
             message,
-            taken: trial.is_taken(),
+            taken: matches!(outcome, Kind::Offered | Kind::RolledBack).then(|| trial.is_taken()),
         }
     }
 
@@ -391,7 +393,7 @@ impl Conductor {
         let (now, taken) = (Instant::now(), self.live.trial.is_taken());
         for (until, outcome, answer) in std::mem::take(&mut self.waiting) {
             if taken || until <= now {
-                let _ = answer.send(Outcome { taken, ..outcome });
+                let _ = answer.send(Outcome { taken: Some(taken), ..outcome });
             } else {
                 self.waiting.push((until, outcome, answer));
             }

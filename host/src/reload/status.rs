@@ -61,7 +61,9 @@ pub enum Kind {
     Offered,
     /// The rules are the ones that run.
     Unchanged,
-    /// Something is wrong with the files.
+    /// Refused because something is wrong with the files: one word for both, as in the metric and
+    /// the log; whoever asked is answered with another code.
+    #[serde(rename = "refused")]
     Invalid,
     /// The files are right, but cannot be taken now: they need a restart, or were given up before.
     Refused,
@@ -82,8 +84,9 @@ pub struct Outcome {
     pub hash: String,
     /// What changed, or why nothing did, in one line.
     pub message: String,
-    /// Whether every worker runs that generation.
-    pub taken: bool,
+    /// Whether every worker runs that generation; none where the workers were offered nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<bool>,
 }
 
 impl Outcome {

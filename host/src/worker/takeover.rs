@@ -48,7 +48,10 @@ impl Worker {
         consumer.assign(&offsets)?;
         self.member = consumer.member_id();
         self.hold(found)?;
-        tracing::info!(worker = self.number, ?offsets, "partitions taken over");
+        // A member that gets nothing, or nothing more, is told so at each rebalance.
+        if !offsets.is_empty() {
+            tracing::info!(worker = self.number, ?offsets, "partitions taken over");
+        }
         Ok(())
     }
 

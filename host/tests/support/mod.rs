@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use host::demo::generate::Mix;
 use host::kafka::{ClientSettings, StateReader, TopicSpec, ensure};
 
 /// For calls that answer at once on a healthy broker.
@@ -26,6 +27,17 @@ pub fn unique(name: &str) -> String {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     format!("{name}-{:x}-{:x}-{count}", std::process::id(), now.as_millis() & 0xff_ffff)
+}
+
+/// Events that are good but for some that are invalid or late.
+pub fn mix() -> Mix {
+    Mix {
+        invalid: 0.005,
+        late: 0.01,
+        late_by: Duration::from_secs(300),
+        jitter: Duration::from_secs(3),
+        ..Mix::default()
+    }
 }
 
 /// Settings without anything passed through.

@@ -198,6 +198,17 @@ impl Pipeline {
         Ok(progress)
     }
 
+    /// Waits until so many records of each partition are committed.
+    #[track_caller]
+    pub fn await_committed(&self, process: &mut Process, records: i64, timeout: Duration) {
+        let end = Instant::now() + timeout;
+        while !self.progress().is_ok_and(|all| all.values().all(|(at, _)| *at >= records)) {
+            process.assert_runs();
+            assert!(Instant::now() < end, "not committed: {}", process.log_tail());
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Whether the whole input is committed within this time. Every process must go on running.
     #[track_caller]
     pub fn reaches_end(&self, processes: &mut [Process], timeout: Duration) -> bool {
