@@ -14,6 +14,14 @@ fn run_args(args: &[&str]) -> Result<Box<RunArgs>, String> {
     }
 }
 
+/// Each command, and what is below it.
+fn all_commands() -> Vec<clap::Command> {
+    let mut all: Vec<_> = Cli::command().get_subcommands().cloned().collect();
+    let below: Vec<_> = all.iter().flat_map(clap::Command::get_subcommands).cloned().collect();
+    all.extend(below);
+    all
+}
+
 #[test]
 fn the_command_line_is_well_formed() {
     Cli::command().debug_assert();
@@ -24,6 +32,7 @@ fn expected_variable(command: &str, arg: &Arg) -> String {
     match (command, arg.get_id().as_str()) {
         (_, "properties") => "HOST_KAFKA_PROPERTIES".to_owned(),
         ("view", "topic") => "HOST_VIEW_TOPIC".to_owned(),
+        ("diff", id @ ("old" | "new")) => format!("HOST_DIFF_{}", id.to_uppercase()),
         (_, id) => format!("HOST_{}", id.to_uppercase()),
     }
 }
@@ -31,7 +40,7 @@ fn expected_variable(command: &str, arg: &Arg) -> String {
 #[test]
 fn every_flag_has_help_and_an_environment_variable() {
     let mut checked = 0;
-    for command in Cli::command().get_subcommands() {
+    for command in all_commands() {
         assert!(command.get_about().is_some(), "{} has no help", command.get_name());
         for arg in command.get_arguments() {
             let id = arg.get_id();
@@ -51,9 +60,7 @@ fn every_flag_has_help_and_an_environment_variable() {
 /// Paragraphs are wrapped by clap, which must not break lines that are lines already: commands, lists.
 #[test]
 fn the_end_of_each_help_is_whole_in_80_columns() {
-    let mut all: Vec<_> = Cli::command().get_subcommands().cloned().collect();
-    all.push(Cli::command());
-    for command in all {
+    for command in all_commands().into_iter().chain([Cli::command()]) {
         let help = command.get_after_help().expect("an example").to_string();
         let lines: Vec<&str> = help.lines().collect();
         for (line, next) in lines.iter().zip(lines.iter().skip(1).chain([&""])) {

@@ -27,15 +27,20 @@ use crate::shadow::{Keep, Pair, Report};
 #[command(after_help = "\
 Examples:
   host plugin diff filter filter-next --brokers localhost:9092 --last 100000
-  host plugin diff plugins/filter.wasm ../filter/filter.wasm --input events.jsonl
-  host plugin diff anomaly anomaly --new-settings '{\"conditions\": []}' --brokers localhost:9092
-  host plugin diff plugins/ ../plugins-next/ --brokers localhost:9092      (all stages)
+  host plugin diff filter ../filter/filter.wasm --input events.jsonl
+  host plugin diff anomaly anomaly --new-settings '{\"conditions\": []}' \\
+       --brokers localhost:9092
+  host plugin diff plugins/ ../plugins-next/ --brokers localhost:9092
+      (all stages)
 
-A plugin takes the place of the stage that has it, with the stage's settings, behind the stages in front
-of that one.
+A plugin takes the place of the stage that has it, with the stage's settings, behind the \
+stages in front of that one.
 
-Exit codes: 0 nothing differs, 1 something does, 2 wrong arguments, plugins or no such topic,
-3 a broker or right is missing.")]
+Exit codes:
+  0  nothing differs
+  1  something does
+  2  wrong arguments or plugins, or no such topic
+  3  a broker or right is missing")]
 pub struct DiffArgs {
     /// The one to compare with: a .wasm file, the name of a plugin in --plugins, or a folder with
     /// pipeline.toml

@@ -7,7 +7,10 @@ use clap::{Args, Subcommand};
 
 /// Compare plugins.
 #[derive(Args)]
-#[command(arg_required_else_help = true)]
+#[command(
+    arg_required_else_help = true,
+    after_help = "Example:\n  host plugin diff filter filter-next --brokers localhost:9092"
+)]
 pub struct PluginArgs {
     /// What to do.
     #[command(subcommand)]
