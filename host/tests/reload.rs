@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use host::config::Overrides;
 use host::pipeline::Loader;
 use host::plugin::defaults::DEFAULTS;
+use host::reload::history::{self, Owner, Store};
 use host::reload::{Builder, Kind, Outcome, Reload, Running, Status, first_trial};
 use host::worker::Offers;
 use plugin_support::{ANSWER, component, rule_core};
@@ -26,12 +27,13 @@ const TOML: &str = "[source]\ntopic = \"in\"\n[reload]\nsettle = \"50ms\"\n\
 /// A folder that is watched, and nobody who takes what is offered.
 struct Watched {
     folder: TempDir,
+    state: TempDir,
     reload: Reload,
 }
 
 impl Watched {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let (folder, state) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(folder.path().join("pipeline.toml"), TOML).unwrap();
         let (name, filter) = DEFAULTS[0];
         fs::write(folder.path().join(format!("{name}.wasm")), filter).unwrap();
@@ -46,9 +48,11 @@ impl Watched {
         let trial = first_trial(&generation, 1);
         let offers = Offers::new(trial.clone(), vec![generation.chain().unwrap()], Vec::new());
         let workers = vec![Arc::default()];
+        let offers = Arc::new(offers);
+        let history = Some(Owner { state_dir: state.path().to_owned(), instance: "a".into() });
         let shadows = Vec::new();
-        let running = Running { generation, offers: Arc::new(offers), trial, workers, shadows };
-        Self { reload: Reload::start(builder, running).unwrap(), folder }
+        let running = Running { generation, offers, trial, workers, shadows, history };
+        Self { reload: Reload::start(builder, running).unwrap(), folder, state }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -191,4 +195,26 @@ fn what_changes_is_said_in_one_line() {
     check(&[own, second], &expected);
     let shares = "[dead-letters]\nreject-share-max = 0.1\n";
     check(&[own, second, shares], "limits");
+}
+
+#[test]
+fn what_was_offered_is_kept_and_what_was_refused_is_not() {
+    let watched = Watched::new();
+    watched.write("own.wasm", rule("(data (i32.const 4096) \"x\")"));
+    watched.wait(|status| status.generation == 2);
+    watched.write("own.wasm", "no plugin");
+    watched.wait(|status| status.counts.refused > 0);
+    // The comment is no other rule, and so no other generation.
+    watched.write("own.wasm", rule("(data (i32.const 4096) \"x\")"));
+    watched.write("pipeline.toml", format!("# a comment\n{TOML}"));
+    watched.wait(|status| status.counts.unchanged > 0);
+    let store = Store::new(watched.state.path());
+    let records = store.records(&history::folder_name(watched.folder.path())).unwrap();
+    let found: Vec<_> = records.iter().map(|record| (record.number, record.outcome)).collect();
+    assert_eq!(found, [(2, history::Outcome::Offered), (1, history::Outcome::Started)]);
+    assert!(records[0].changes.starts_with("own: plugin "), "{}", records[0].changes);
+    assert_eq!(history::running(&records, |process| store.is_running(process)), [2]);
+    let files = store.files(&records[0]).unwrap();
+    assert_eq!(files.keys().collect::<Vec<_>>(), ["filter.wasm", "own.wasm", "pipeline.toml"]);
+    assert_eq!(files["pipeline.toml"], TOML.as_bytes());
 }

@@ -35,9 +35,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const CRATE_IN: &[(&str, &[&str])] = &[
     ("wasmtime", &["plugin"]),
     ("rdkafka", &["kafka", "demo", "bench"]),
+    // In `reload` for the records of the history; no event is parsed there.
     (
         "serde_json",
-        &["config", "event", "window", "demo", "admin", "cli", "bench", "plugin", "shadow"],
+        &[
+            "config", "event", "window", "demo", "admin", "cli", "bench", "plugin", "reload",
+            "shadow",
+        ],
     ),
     ("axum", &["admin"]),
     ("notify", &["reload"]),

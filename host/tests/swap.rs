@@ -142,11 +142,24 @@ fn assert_exact(pipeline: &Pipeline, sent: u64) -> BTreeSet<u64> {
     generations
 }
 
+/// Where its last life is asked.
+fn admin(process: &Process) -> String {
+    let log = process.log();
+    log.rsplit("admin=").next().unwrap().split_whitespace().next().unwrap().to_owned()
+}
+
+/// `host plugin rollback` with the process to ask; exit code, and what it said.
+fn rollback(pipeline: &Pipeline, process: &Process, more: &[&str]) -> (i32, String) {
+    let address = admin(process);
+    let arguments = ["plugin", "rollback", "--admin", &address];
+    let output = pipeline.command(&[&arguments, more].concat());
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
 /// Asks the process; status and JSON.
 fn ask(process: &Process, method: &str, path: &str) -> (u16, serde_json::Value) {
-    let log = process.log();
-    let address = log.split("admin=").nth(1).unwrap().split_whitespace().next().unwrap();
-    let mut stream = TcpStream::connect(address).unwrap();
+    let mut stream = TcpStream::connect(admin(process)).unwrap();
     stream.set_read_timeout(Some(SOON)).unwrap();
     write!(stream, "{method} {path} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
@@ -279,6 +292,43 @@ fn what_is_broken_changes_nothing() {
     assert_eq!(dead_letters(&pipeline), 0);
 }
 
+#[test]
+fn a_rollback_by_hand_is_a_new_generation_of_the_running_pipeline_and_of_the_next_start() {
+    let pipeline = pipeline("hand", |text| text);
+    let mut process = pipeline.start("a", &["--workers", "2"]);
+    process.await_log("partitions taken over", SOON);
+    let before = fs::read_to_string(pipeline.plugins().join("pipeline.toml")).unwrap();
+    let sent = under_load(&pipeline, Duration::from_millis(2), || {
+        pipeline.edit(|text| replace(&text, "fallback = \"one\"", "fallback = \"two\""));
+        assert_eq!(reload(&process).1["generation"], 2);
+        let (code, text) = rollback(&pipeline, &process, &[]);
+        let taken = "every worker runs it as generation 3 (";
+        assert!(
+            code == 0 && text.contains("put back 1, ") && text.contains(taken),
+            "{code} {text}"
+        );
+        assert_eq!(fs::read_to_string(pipeline.plugins().join("pipeline.toml")).unwrap(), before);
+        // What a running pipeline cannot take is refused, with the reason.
+        let interval = "commit-interval = \"200ms\"";
+        pipeline.edit(|text| replace(&text, interval, "commit-interval = \"1s\""));
+        let (code, text) = rollback(&pipeline, &process, &["2"]);
+        assert!(code == 0 && text.contains("saved what the folder held as 4"), "{code} {text}");
+        let (code, text) = rollback(&pipeline, &process, &["4"]);
+        assert!(code == 1 && text.contains("commit-interval needs a restart"), "{code} {text}");
+        let (code, text) = rollback(&pipeline, &process, &["3"]);
+        assert!(code == 0 && text.contains("as generation 5 ("), "{code} {text}");
+    });
+    let mut processes = [process];
+    pipeline.await_end(&mut processes, LIVENESS);
+    let hash = ask(&processes[0], "GET", "/api/v1/status").1["hash"].clone();
+    processes[0].terminate();
+    assert_eq!(assert_exact(&pipeline, sent).last(), Some(&5));
+    let mut processes = [pipeline.start("a", &[])];
+    processes[0].await_in_log("a second life", |log| log.matches("admin=").count() == 2, SOON);
+    assert_eq!(ask(&processes[0], "GET", "/api/v1/status").1["hash"], hash);
+    processes[0].terminate();
+}
+
 /// A plugin that does well with what was seen so far, and traps on what comes next.
 fn goes_back(name: &str, more: &[&str]) -> (Pipeline, u64) {
     let pipeline = pipeline(name, |text| {
@@ -301,6 +351,15 @@ fn goes_back(name: &str, more: &[&str]) -> (Pipeline, u64) {
     let (code, body) = reload(&processes[0]);
     assert_eq!(code, 409, "{body}");
     assert!(body["message"].as_str().unwrap().contains("these files were given up"), "{body}");
+    // By hand it is refused as well, and the folder comes back to what runs.
+    let (code, text) = rollback(&pipeline, &processes[0], &["2"]);
+    assert!(code == 1 && text.contains("generation 2 was given up: "), "{code} {text}");
+    let (code, text) = rollback(&pipeline, &processes[0], &[]);
+    assert!(
+        code == 0 && text.contains("put back 3, ") && text.contains("already"),
+        "{code} {text}"
+    );
+    assert_eq!(fs::read(pipeline.plugins().join("own.wasm")).unwrap(), keeps_all);
     // Another file ends that.
     let other = component("rule", &rule_core(ANSWER, ANSWER, "", "(data (i32.const 0) \"x\")"));
     pipeline.add_plugin("own", &other);

@@ -53,6 +53,14 @@ pub struct PluginsArgs {
     pub plugins: PathBuf,
 }
 
+/// Where a host keeps what it needs from one start to the next.
+#[derive(Args, Clone, Debug)]
+pub struct StateArgs {
+    /// The state folder that the pipeline has
+    #[arg(long, env = "HOST_STATE_DIR", value_name = "FOLDER", default_value = ".host")]
+    pub state_dir: PathBuf,
+}
+
 /// The pipeline's name on the command line.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GroupArgs {
@@ -115,7 +123,7 @@ pub struct RunArgs {
     #[arg(long, env = "HOST_INSTANCE", value_name = "NAME", value_parser = group)]
     pub instance: Option<String>,
 
-    /// The folder for compiled plugins and lock files; only its owner may be able to write there
+    /// The folder for compiled plugins, the history of the rules and lock files; only its owner may be able to write there
     #[arg(long, env = "HOST_STATE_DIR", value_name = "FOLDER", default_value = ".host")]
     pub state_dir: PathBuf,
 

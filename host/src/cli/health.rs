@@ -1,13 +1,12 @@
 //! `host health`: asks a running host whether it is ready, for health checks of containers that have
 //! no other program to ask with.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::io::Write;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::address::admin;
+use super::ask::{AdminArgs, ask, reachable};
 use super::exit::{Exit, Failure};
 
 /// Ask a host on this machine whether it is ready (exit code 0) or not (exit code 1).
@@ -21,63 +20,35 @@ Exit codes:
   1  not ready
   3  nobody answers there")]
 pub struct HealthArgs {
-    /// Where the host serves /readyz
-    #[arg(long, env = "HOST_ADMIN", value_name = "IP:PORT", default_value = "127.0.0.1:9600", value_parser = admin)]
-    pub admin: SocketAddr,
+    /// Which host
+    #[command(flatten)]
+    pub admin: AdminArgs,
 }
 
-/// For the connection, and for the answer.
+/// For the answer.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
-/// More of an answer is not read.
-const ANSWER_BYTES_MAX: u64 = 64 << 10;
 
 /// Runs the command; the text on stdout is the host's own.
 pub fn run(args: &HealthArgs) -> anyhow::Result<()> {
-    let address = reachable(args.admin);
-    let (ready, text) = ask(address).map_err(|error| {
+    let address = reachable(args.admin.admin);
+    let answer = ask(address, "GET", "/readyz", ANSWER_MAX).map_err(|error| {
         let message = format!("asking {address} for /readyz; is a host running there (--admin)?");
         Failure::because(Exit::Environment, message, error)
     })?;
-    if ready {
+    let text = answer.body.trim();
+    if answer.code == 200 {
         // If nobody reads it, the exit code still says it.
-        let _ = writeln!(std::io::stdout(), "{}", text.trim());
+        let _ = writeln!(std::io::stdout(), "{text}");
         Ok(())
     } else {
-        Err(Failure::new(Exit::Runtime, text.trim().to_owned()).into())
+        Err(Failure::new(Exit::Runtime, text.to_owned()).into())
     }
-}
-
-/// A host that listens on all addresses answers on loopback too.
-fn reachable(admin: SocketAddr) -> SocketAddr {
-    let ip = match admin.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, admin.port())
-}
-
-/// Whether it is ready, and what it says about it.
-fn ask(address: SocketAddr) -> std::io::Result<(bool, String)> {
-    let mut stream = TcpStream::connect_timeout(&address, ANSWER_MAX)?;
-    stream.set_read_timeout(Some(ANSWER_MAX))?;
-    stream.set_write_timeout(Some(ANSWER_MAX))?;
-    // In one piece: who answers and closes after the first would reset the connection.
-    let request = format!("GET /readyz HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes())?;
-    let mut answer = String::new();
-    stream.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
-    let code = answer.strip_prefix("HTTP/1.").and_then(|rest| rest.split(' ').nth(1));
-    let Some(code) = code else {
-        return Err(std::io::Error::other("the answer is not HTTP"));
-    };
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok((code == "200", body.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::io::Read;
+    use std::net::{SocketAddr, TcpListener};
 
     use super::*;
 
@@ -101,7 +72,7 @@ mod tests {
     }
 
     fn check(answer: &'static str) -> anyhow::Result<()> {
-        run(&HealthArgs { admin: answering(answer) })
+        run(&HealthArgs { admin: AdminArgs { admin: answering(answer) } })
     }
 
     #[test]
@@ -119,20 +90,9 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
             listener.local_addr().expect("an address")
         };
-        let error = run(&HealthArgs { admin: closed }).expect_err("nobody");
+        let error = run(&HealthArgs { admin: AdminArgs { admin: closed } }).expect_err("nobody");
         assert_eq!(super::super::exit::exit_of(&error), Exit::Environment);
         let error = check("SSH-2.0-OpenSSH\r\n").expect_err("no HTTP");
         assert_eq!(super::super::exit::exit_of(&error), Exit::Environment);
-    }
-
-    #[test]
-    fn all_addresses_means_loopback() {
-        let check = |from: &str, to: &str| {
-            let from = from.parse().expect("an address");
-            assert_eq!(reachable(from).to_string(), to);
-        };
-        check("0.0.0.0:9600", "127.0.0.1:9600");
-        check("[::]:9600", "[::1]:9600");
-        check("10.1.2.3:9600", "10.1.2.3:9600");
     }
 }

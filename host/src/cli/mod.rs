@@ -3,6 +3,7 @@
 pub mod address;
 pub mod again;
 pub mod args;
+pub mod ask;
 pub mod bench;
 pub mod check;
 pub mod connect;

@@ -18,6 +18,7 @@ use crate::demo::stop::Stop as Signal;
 use crate::kafka::{ClientSettings, exactly_once_supported, reachable};
 use crate::pipeline::{self, Instance, Loader, Setup};
 use crate::plugin::defaults::{self, Action};
+use crate::reload::history::Owner;
 use crate::reload::{self, Builder, Reload, Shadows};
 use crate::window::ClosedLog;
 use crate::worker::status::{PartitionStatus, WorkerStatus};
@@ -69,8 +70,17 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
     let offers = Arc::new(Offers::new(trial.clone(), chains, shadows.feeds));
     let pool = Pool::start(&job, &offers, &stop).context("starting the workers")?;
     let statuses = pool.statuses();
-    let (workers_shown, shadows) = (statuses.clone(), shadows.shown);
-    let running = reload::Running { generation, offers, trial, workers: workers_shown, shadows };
+    let running = reload::Running {
+        generation,
+        offers,
+        trial,
+        workers: statuses.clone(),
+        shadows: shadows.shown,
+        history: Some(Owner {
+            state_dir: args.state_dir.clone(),
+            instance: instance.name().to_owned(),
+        }),
+    };
     let reload = Reload::start(builder, running).context("starting to watch the plugins")?;
     let shown = admin::Pipeline {
         name: config.name.clone(),

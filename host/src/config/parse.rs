@@ -330,6 +330,7 @@ fn read_reload(table: Table<'_>) -> Reload {
         probation_time: table.duration("probation-time", millis(30_000), millis(100)..=DAY),
         error_share_max: table.share("error-share-max", 0.05),
         errors_min: table.integer("errors-min", 20, 1..=1_000_000) as u64,
+        history: table.integer("history", 20, 0..=1000) as usize,
     };
     table.finish();
     reload

@@ -289,6 +289,9 @@ pub struct Reload {
     pub error_share_max: f64,
     /// `errors-min = 20`: fewer of them never count.
     pub errors_min: u64,
+    /// `history = 20`: generations whose files are kept, by content, to go back to by hand; at most
+    /// 1,000, and 0 keeps none.
+    pub history: usize,
 }
 
 /// `[limits]`.

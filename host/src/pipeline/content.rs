@@ -9,6 +9,9 @@ use sha2::{Digest as _, Sha256};
 use crate::config::Draft;
 use crate::plugin::{self, LoadError, LoadLimits};
 
+/// Files by their name in the plugins folder, whole.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
 /// A draft with the files of its plugins.
 pub struct Content {
     pub(super) draft: Draft,

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
-use super::content::{Content, load_limits, short};
+use super::content::{Content, Files, load_limits, short};
 use crate::chain::{self, Chain, ChainError, Observer, Stage, TimeSource, TimeUnit};
-use crate::config::{self, Config, Draft, Problems};
+use crate::config::{self, Config, Draft, FILE_NAME, Problems};
 use crate::plugin::{self, ConfigureError, ContentHash, Engine, LoadError, LoadLimits, Plugin};
 
 /// Makes generations out of a plugins folder.
@@ -33,6 +33,7 @@ pub struct Generation {
     plugins: Plugins,
     hash: String,
     content: String,
+    files: Files,
     times: Times,
 }
 
@@ -98,11 +99,16 @@ impl Loader {
         let limits = load_limits(&draft);
         let mut compile = Duration::ZERO;
         let mut loaded: HashMap<String, Result<Arc<Plugin>, String>> = HashMap::new();
+        let mut read = Files::from([(FILE_NAME.to_owned(), draft.text().as_bytes().to_vec())]);
         for (name, file) in files {
             let started = Instant::now();
-            let plugin = self.plugin(&name, file, limits).map_err(|error| error.to_string());
+            let plugin = file.and_then(|bytes| {
+                let plugin = self.plugin(&name, &bytes, limits);
+                read.insert(format!("{name}.wasm"), bytes);
+                plugin
+            });
             compile += started.elapsed();
-            loaded.insert(name, plugin);
+            loaded.insert(name, plugin.map_err(|error| error.to_string()));
         }
         for line in lines(&draft) {
             let stages = line.iter().filter_map(|stage| {
@@ -117,18 +123,17 @@ impl Loader {
         let plugins: Plugins = plugins.collect();
         let hash = hash(&config, &plugins);
         let times = Times { compile, configure: started.elapsed().saturating_sub(compile) };
-        Ok(Generation { config, plugins, hash, content: content_hash, times })
+        Ok(Generation { config, plugins, hash, content: content_hash, files: read, times })
     }
 
     /// The plugin of a file, compiled unless a generation that is still there has it.
     fn plugin(
         &self,
         name: &str,
-        file: Result<Vec<u8>, LoadError>,
+        bytes: &[u8],
         limits: LoadLimits,
     ) -> Result<Arc<Plugin>, LoadError> {
-        let bytes = file?;
-        let hash = ContentHash::of(&bytes);
+        let hash = ContentHash::of(bytes);
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if bytes.len() as u64 <= limits.file_bytes
             && let Some(plugin) = known().get(&hash).and_then(Weak::upgrade)
@@ -136,7 +141,7 @@ impl Loader {
             return Ok(plugin);
         }
         let path = self.path(name).display().to_string();
-        let plugin = Arc::new(self.engine.load_bytes(&path, &bytes, limits)?);
+        let plugin = Arc::new(self.engine.load_bytes(&path, bytes, limits)?);
         let mut known = known();
         known.retain(|_, plugin| plugin.strong_count() > 0);
         known.insert(hash, Arc::downgrade(&plugin));
@@ -207,6 +212,11 @@ impl Generation {
     /// What names the files that it was made of: see [`Content::hash`].
     pub fn content(&self) -> &str {
         &self.content
+    }
+
+    /// The files that it was made of, to be kept elsewhere; the second time there are none.
+    pub fn take_files(&mut self) -> Files {
+        std::mem::take(&mut self.files)
     }
 
     /// How long it took to make it.

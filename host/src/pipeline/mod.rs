@@ -8,7 +8,7 @@ mod job;
 mod shadow;
 mod topics;
 
-pub use content::Content;
+pub use content::{Content, Files};
 pub use generation::{Generation, Loader, Times};
 pub use instance::Instance;
 pub use job::{Setup, job, spec};

@@ -103,8 +103,7 @@ fn lay_down_files(
     // record does not know would count as someone's own for ever.
     if record != before {
         make_folder(state_dir)?;
-        let lines = record.iter().fold(String::new(), |lines, hash| lines + hash + "\n");
-        write_whole(&record_path, lines.as_bytes())?;
+        write_record(&record_path, &record)?;
     }
     for (file, bytes) in &laid_down {
         if matches!(file.action, Action::Written | Action::Replaced) {
@@ -112,6 +111,22 @@ fn lay_down_files(
         }
     }
     Ok(laid_down.into_iter().map(|(file, _)| file).collect())
+}
+
+/// Makes these files someone's own, by their SHA-256 in hexadecimal: [`lay_down`] leaves them as they
+/// are from now on, unless they are the ones that this version ships. For files of an earlier version
+/// that a person put back.
+pub fn disown<'a>(
+    state_dir: &Path,
+    digests: impl IntoIterator<Item = &'a str>,
+) -> Result<(), LayDownError> {
+    let path = state_dir.join(RECORD);
+    let before = read_record(&path)?;
+    let mut record = before.clone();
+    for digest in digests {
+        record.remove(digest);
+    }
+    if record == before { Ok(()) } else { write_record(&path, &record) }
 }
 
 enum Found {
@@ -136,6 +151,11 @@ fn read_record(path: &Path) -> Result<BTreeSet<String>, LayDownError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
         Err(source) => Err(LayDownError { doing: "reading", path: path.to_owned(), source }),
     }
+}
+
+fn write_record(path: &Path, record: &BTreeSet<String>) -> Result<(), LayDownError> {
+    let lines = record.iter().fold(String::new(), |lines, hash| lines + hash + "\n");
+    write_whole(path, lines.as_bytes())
 }
 
 fn make_folder(path: &Path) -> Result<(), LayDownError> {
@@ -244,6 +264,15 @@ mod tests {
         folders.check(NEW, [Action::Kept, Action::Current, Action::Kept]);
         assert_eq!(folders.text("filter.wasm"), "mine");
         assert_eq!(folders.text("pipeline.toml"), "# mine");
+    }
+
+    #[test]
+    fn what_someone_put_back_is_theirs() {
+        let folders = Folders::new();
+        folders.check(OLD, [Action::Written; 3]);
+        disown(&folders.root.path().join("state"), [&*hash(b"old filter")]).expect("it is there");
+        folders.check(NEW, [Action::Kept, Action::Current, Action::Current]);
+        assert_eq!(folders.text("filter.wasm"), "old filter");
     }
 
     #[test]

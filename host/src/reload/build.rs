@@ -10,7 +10,7 @@ use super::prove::prove;
 use super::shadows::Shadows;
 use crate::chain::Chain;
 use crate::config::{self, FILE_NAME, Overrides, Problem, Problems};
-use crate::pipeline::{Generation, Loader};
+use crate::pipeline::{Files, Generation, Loader};
 use crate::worker::{ErrorLimits, Seen};
 
 /// Problems that one line tells; the rest is counted.
@@ -66,6 +66,8 @@ pub(super) enum Verdict {
 /// A generation with a chain for each worker.
 pub(super) struct Ready {
     pub generation: Arc<Generation>,
+    /// What it was made of.
+    pub files: Files,
     pub chains: Vec<Chain>,
     pub shadows: Shadows,
     pub changes: String,
@@ -130,7 +132,7 @@ impl Builder {
     fn prove(
         &self,
         order: &Order,
-        generation: Generation,
+        mut generation: Generation,
         read: Duration,
     ) -> Result<Verdict, Verdict> {
         let started = Instant::now();
@@ -145,8 +147,9 @@ impl Builder {
         let made = chains(&generation, order.workers);
         let (chains, shadows) = made.map_err(Verdict::Invalid)?;
         let changes = changes(&order.running, &generation);
+        let files = generation.take_files();
         let generation = Arc::new(generation);
-        let ready = Ready { generation, chains, shadows, changes, read, prove, proven_on };
+        let ready = Ready { generation, files, chains, shadows, changes, read, prove, proven_on };
         Ok(Verdict::Ready(Box::new(ready)))
     }
 }

@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 use super::build::{Builder, Built, Order, Ready, Verdict, chains};
+use super::history::{self, Keeper, Source};
 use super::status::{Kind, Outcome, StageInfo, Status};
 use super::watch::Watch;
 use super::{Event, Handle, Running, now_millis, probation};
-use crate::pipeline::Generation;
+use crate::pipeline::{Files, Generation};
 use crate::shadow::Shadow;
 use crate::worker::status::WorkerStatus;
 use crate::worker::{Offers, Rates, Trial};
@@ -38,6 +39,8 @@ struct Live {
     is_good: bool,
     is_taken_told: bool,
     is_first_told: bool,
+    /// Its number in the history.
+    record: Option<u64>,
 }
 
 /// Someone who waits for the outcome.
@@ -52,6 +55,9 @@ pub(super) struct Conductor {
     workers: Vec<Arc<WorkerStatus>>,
     watch: Watch,
     looked_at_folder: Instant,
+    keeper: Option<Keeper>,
+    /// The files that the process has started with, until they are kept.
+    first: Files,
     live: Live,
     /// What to go back to, the best last.
     fallbacks: Vec<Live>,
@@ -76,13 +82,15 @@ impl Conductor {
         handle: &Handle,
         failure: Arc<Mutex<Option<String>>>,
     ) -> Self {
-        let Running { generation, offers, trial, workers, shadows } = running;
+        let Running { mut generation, offers, trial, workers, shadows, history } = running;
         let events = handle.events.clone();
         let hints = events.clone();
         // Nobody listens any more only when the process is about to end.
         let watch = Watch::start(&builder.folder, move || _ = hints.send(Event::Hint));
         let watches = generation.config.reload.watch;
         let judged = Some(generation.content().to_owned());
+        let first = generation.take_files();
+        let keeper = history.map(|owner| Keeper::new(owner, history::folder_name(&builder.folder)));
         let mut live = Live::new(Arc::new(generation), trial, shadows);
         // The start has its own line in the log.
         (live.is_taken_told, live.is_first_told) = (true, true);
@@ -95,6 +103,8 @@ impl Conductor {
             workers,
             watch,
             looked_at_folder: Instant::now(),
+            keeper,
+            first,
             live,
             fallbacks: Vec::new(),
             judged,
@@ -111,6 +121,8 @@ impl Conductor {
     }
 
     pub fn run(mut self, events: &Receiver<Event>) {
+        let first = Source::Files(std::mem::take(&mut self.first));
+        self.keep(history::Outcome::Started, "start of the process", first);
         loop {
             match events.recv_timeout(self.wait()) {
                 Ok(Event::Hint) => self.hinted(),
@@ -235,7 +247,7 @@ impl Conductor {
     }
 
     fn offer(&mut self, ready: Ready) {
-        let Ready { generation, chains, shadows, changes, read, prove, proven_on } = ready;
+        let Ready { generation, files, chains, shadows, changes, read, prove, proven_on } = ready;
         let number = self.live.trial.number + 1;
         let probation = Some(probation(&generation));
         let (usual, workers) = (self.usual(), self.workers.len());
@@ -259,7 +271,22 @@ impl Conductor {
         if self.fallbacks.len() > FALLBACKS_MAX {
             self.fallbacks.remove(0);
         }
+        self.keep(history::Outcome::Offered, &changes, Source::Files(files));
         self.end(Kind::Offered, changes);
+    }
+
+    /// Keeps the live generation in the history.
+    fn keep(&mut self, outcome: history::Outcome, changes: &str, files: Source) {
+        let Some(keeper) = &mut self.keeper else { return };
+        let Live { generation, trial, .. } = &self.live;
+        self.live.record = keeper.keep(trial.number, generation, outcome, changes, files);
+    }
+
+    /// Notes in the history what became of a generation.
+    fn note(&self, live: &Live, outcome: history::Outcome, reason: Option<&str>) {
+        if let Some(keeper) = &self.keeper {
+            keeper.note(live.record, outcome, reason);
+        }
     }
 
     /// The errors of each stage in all workers.
@@ -274,7 +301,12 @@ impl Conductor {
     /// What workers have found out about what they were offered.
     fn look_at_workers(&mut self) {
         // A generation that was given up while the next one was just offered is none to go back to.
-        self.fallbacks.retain(|live| live.trial.condemned().is_none());
+        for live in self.fallbacks.extract_if(.., |live| live.trial.condemned().is_some()) {
+            if let Some(keeper) = &self.keeper {
+                let reason = live.trial.condemned();
+                keeper.note(live.record, history::Outcome::RolledBack, reason);
+            }
+        }
         if let Some(reason) = self.live.trial.condemned().map(str::to_owned) {
             self.roll_back(&reason);
         }
@@ -307,6 +339,7 @@ impl Conductor {
             live.is_good = true;
             self.fallbacks.clear();
             tracing::info!(generation = number, "the new rules have passed their probation");
+            self.note(&self.live, history::Outcome::Passed, None);
             self.show(|_| {});
         }
         self.answer_waiting();
@@ -332,6 +365,7 @@ impl Conductor {
         let (hash, workers) = (target.generation.hash(), self.workers.len());
         let trial = Arc::new(Trial::new(number, hash, probation, self.usual(), workers));
         self.offers.offer(Arc::clone(&trial), chains, shadows.feeds);
+        let target_record = target.record;
         let live = Live::new(target.generation, trial, shadows.shown);
         let given_up = std::mem::replace(&mut self.live, live);
         let message = format!(
@@ -340,6 +374,13 @@ impl Conductor {
         );
         let rules = self.live.generation.hash();
         tracing::error!(generation = number, rules, "rolled back: {message}");
+        self.note(&given_up, history::Outcome::RolledBack, Some(reason));
+        let outcome = match self.live.is_good {
+            true => history::Outcome::Passed,
+            false => history::Outcome::Offered,
+        };
+        let changes = format!("back to generation {to}: {from} was given up");
+        self.keep(outcome, &changes, Source::Record(target_record));
         let content = given_up.generation.content().to_owned();
         self.given_up = Some((content, reason.to_owned()));
         self.end(Kind::RolledBack, message);
@@ -428,6 +469,7 @@ impl Live {
             offered: Instant::now(),
             is_taken_told: false,
             is_first_told: false,
+            record: None,
         }
     }
 }

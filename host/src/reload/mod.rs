@@ -4,11 +4,13 @@
 //! for them, and reads what they publish.
 //!
 //! [`Reload::start`] runs one thread that decides (`conduct`) and, for each build, one that
-//! works, so that going back never waits for a compiler.
+//! works, so that going back never waits for a compiler. The thread that decides also keeps what
+//! ran in the [`history`], from which a person can put files back into the folder.
 
 mod build;
 mod compare;
 mod conduct;
+pub mod history;
 mod prove;
 mod shadows;
 mod status;
@@ -106,6 +108,8 @@ pub struct Running {
     pub workers: Vec<Arc<WorkerStatus>>,
     /// Its candidates.
     pub shadows: Vec<Arc<Shadow>>,
+    /// Whose history is kept; none keeps none.
+    pub history: Option<history::Owner>,
 }
 
 impl Reload {

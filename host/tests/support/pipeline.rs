@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
+use std::process::Output;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -164,6 +165,13 @@ impl Pipeline {
             // While a commit is just being written out.
             assert!(error.is_retry() && Instant::now() < end, "{error}");
         }
+    }
+
+    /// Runs another command of `host` on its folder, and waits for its end.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        let mut command = Process::command();
+        command.current_dir(self.folder.path()).args(arguments);
+        command.args(["--plugins", "plugins", "--state-dir", "state"]).output().unwrap()
     }
 
     fn log_of(&self, instance: &str) -> PathBuf {

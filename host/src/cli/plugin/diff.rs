@@ -23,7 +23,7 @@ use crate::shadow::{Keep, Pair, Report};
 
 /// Run real records through two plugins, or two folders of plugins, and print what comes out
 /// differently. Nothing is written, no group is joined.
-#[derive(Args)]
+#[derive(Args, Clone)]
 #[command(after_help = "\
 Examples:
   host plugin diff filter filter-next --brokers localhost:9092 --last 100000
