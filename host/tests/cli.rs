@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
-use host::plugin::defaults::lay_down;
+use host::plugin::defaults::{DEFAULTS, lay_down};
 use tempfile::TempDir;
 
 /// The command with nothing of this process's environment that it would read.
@@ -181,6 +181,32 @@ fn a_name_that_is_there_twice_is_one_problem_at_the_second() {
         "error: 2 problems found",
     ];
     check(host(&folder).arg("check"), 2, &[], &expected);
+}
+
+#[test]
+fn records_of_ones_own_are_tried_by_a_check_and_at_the_start() {
+    let folder = folder_with(&format!(
+        "{COPY}[[stage]]\nplugin = \"timestamps\"\n[stage.settings]\nmalformed = \"reject\"\n"
+    ));
+    let (_, component) =
+        DEFAULTS.iter().find(|(name, _)| *name == "timestamps").expect("it ships with the host");
+    fs::write(folder.path().join("plugins/timestamps.wasm"), component).expect("writing it");
+    let write = |good: usize, bad: usize| {
+        let (good, bad) =
+            ("{\"timestamp\":1694479551}\n".repeat(good), "{\"timestamp\":\"x\"}\n".repeat(bad));
+        fs::write(folder.path().join("own.jsonl"), good + &bad).expect("writing it");
+    };
+    let arguments = |command| [command, "--prove-with", "own.jsonl"];
+    write(3, 1);
+    let proven = "proven with   own.jsonl: 4 records, 1 of them rejected\n";
+    check(host(&folder).args(arguments("check")), 0, &[proven], &[]);
+    write(3, 30);
+    let expected =
+        ["own.jsonl:4:1: stage \"timestamps\" rejected 30 of 33 records", "1 problem found"];
+    check(host(&folder).args(arguments("check")), 2, &[], &expected);
+    check(host(&folder).args(arguments("run")), 2, &[], &expected);
+    let missing = ["gone.jsonl: cannot be read: ", "--prove-with names the file"];
+    check(host(&folder).arg("check").env("HOST_PROVE_WITH", "gone.jsonl"), 2, &[], &missing);
 }
 
 #[test]

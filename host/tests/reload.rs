@@ -15,7 +15,7 @@ use host::plugin::defaults::DEFAULTS;
 use host::reload::history::{self, Owner, Store};
 use host::reload::{Builder, Kind, Outcome, Reload, Running, Status, first_trial};
 use host::worker::Offers;
-use plugin_support::{ANSWER, component, rule_core};
+use plugin_support::{ANSWER, component, rule_core, trapping};
 use tempfile::TempDir;
 
 /// Longer than any reload takes on a busy machine.
@@ -23,6 +23,9 @@ const SOON: Duration = Duration::from_secs(60);
 
 const TOML: &str = "[source]\ntopic = \"in\"\n[reload]\nsettle = \"50ms\"\n\
     [[stage]]\nplugin = \"filter\"\n[[stage]]\nplugin = \"own\"\n";
+
+/// Records that every generation must cope with.
+const EXAMPLES: &str = "{\"device_type\": \"android\"}\n\n{\"device_type\": \"iOS\"}\n";
 
 /// A folder that is watched, and nobody who takes what is offered.
 struct Watched {
@@ -38,11 +41,13 @@ impl Watched {
         let (name, filter) = DEFAULTS[0];
         fs::write(folder.path().join(format!("{name}.wasm")), filter).unwrap();
         fs::write(folder.path().join("own.wasm"), rule("")).unwrap();
+        fs::write(folder.path().join("examples.jsonl"), EXAMPLES).unwrap();
         let builder = Builder {
             loader: Loader::new(folder.path(), None).unwrap(),
             folder: folder.path().to_owned(),
             overrides: Overrides::default(),
             check: |_, _| None,
+            prove_with: Some(folder.path().join("examples.jsonl")),
         };
         let generation = builder.load().unwrap();
         let trial = first_trial(&generation, 1);
@@ -140,6 +145,35 @@ fn what_is_wrong_leaves_the_running_rules_and_is_said_in_one_line() {
     toml(&format!("# as it was\n{TOML}"));
     let status = watched.wait(|status| status.counts.unchanged > 0);
     assert_eq!((status.generation, status.counts.offered), (1, 0));
+}
+
+#[test]
+fn records_of_ones_own_are_tried_each_time() {
+    let watched = Watched::new();
+    // Before the filter drops them.
+    let (head, _) = TOML.split_once("[[stage]]").unwrap();
+    let traps = |reason: &str, more: &str| {
+        watched.refuses(Kind::Invalid, reason, || {
+            watched.write("own.wasm", trapping());
+            watched.write("pipeline.toml", format!("{head}[[stage]]\nplugin = \"own\"\n{more}"));
+        });
+    };
+    let line = "examples.jsonl:3:1: stage \"own\" failed on 1 of 2 records";
+    traps(
+        &format!("tried on records of one's own: {}/{line}", watched.folder.path().display()),
+        "",
+    );
+    traps(line, "on-error = \"skip\"\n");
+    traps("examples.jsonl:3:1: stage \"own\" failed: ", "on-error = \"stop\"\n");
+    // The file is read anew.
+    watched.write("examples.jsonl", "{\"device_type\": \"android\"}\n");
+    watched.write("pipeline.toml", format!("{head}[[stage]]\nplugin = \"own\"\n"));
+    watched.wait(|status| status.generation == 2);
+    watched.write("examples.jsonl", "no JSON\n");
+    watched.write("pipeline.toml", TOML);
+    let asked = watched.ask();
+    assert_eq!(asked.outcome, Kind::Invalid, "{}", asked.message);
+    assert!(asked.message.contains("none of the records is a JSON object"), "{}", asked.message);
 }
 
 #[test]

@@ -61,6 +61,15 @@ pub struct StateArgs {
     pub state_dir: PathBuf,
 }
 
+/// Records that rules must cope with.
+#[derive(Args, Clone, Debug, Default)]
+pub struct ProveArgs {
+    /// A file with the value of one record in each line: rules on which one of them fails, or that
+    /// reject too many, are refused, at the start and at each change; at most 10,000 lines and 64 MiB
+    #[arg(long, env = "HOST_PROVE_WITH", value_name = "FILE")]
+    pub prove_with: Option<PathBuf>,
+}
+
 /// The pipeline's name on the command line.
 #[derive(Args, Clone, Debug, Default)]
 pub struct GroupArgs {
@@ -123,6 +132,10 @@ pub struct RunArgs {
     #[arg(long, env = "HOST_INSTANCE", value_name = "NAME", value_parser = group)]
     pub instance: Option<String>,
 
+    /// What rules are tried on
+    #[command(flatten)]
+    pub prove: ProveArgs,
+
     /// The folder for compiled plugins, the history of the rules and lock files; only its owner may be able to write there
     #[arg(long, env = "HOST_STATE_DIR", value_name = "FOLDER", default_value = ".host")]
     pub state_dir: PathBuf,
@@ -156,6 +169,10 @@ pub struct CheckArgs {
     /// The consumer group
     #[command(flatten)]
     pub group: GroupArgs,
+
+    /// What rules are tried on
+    #[command(flatten)]
+    pub prove: ProveArgs,
 }
 
 /// Write a completion script for a shell to stdout.

@@ -5,9 +5,10 @@ use std::io::Write;
 use super::args::CheckArgs;
 use super::exit::{Exit, Failure};
 use super::properties;
-use crate::config::{self, FILE_NAME};
+use crate::config::{self, FILE_NAME, Problems};
 use crate::pipeline::{Generation, Loader};
 use crate::plugin::defaults;
+use crate::reload::{Examples, examples};
 
 /// Runs the command.
 pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
@@ -22,7 +23,18 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
         config::parse(&name, defaults::PIPELINE_TOML, &overrides, &properties::problem)
     };
     let generation = Loader::new(folder, None)?.with_defaults().load(draft)?;
-    std::io::stdout().write_all(summary(&generation, file.exists()).as_bytes())?;
+    let mut text = summary(&generation, file.exists());
+    if let Some(file) = &args.prove.prove_with {
+        let examples = examples(file, None, &generation).map_err(|problem| {
+            let mut problems = Problems::default();
+            problems.push(problem);
+            problems
+        })?;
+        let (Examples { records, rejected }, file) = (examples, file.display());
+        text +=
+            &format!("  proven with   {file}: {records} records, {rejected} of them rejected\n");
+    }
+    std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
 }
 

@@ -43,6 +43,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         folder: folder.clone(),
         overrides,
         check: properties::problem,
+        prove_with: args.prove.prove_with.clone(),
     };
     let generation = builder.load()?;
     let config = generation.config.clone();

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::compare::{changes, restart_keys};
-use super::prove::prove;
+use super::examples::examples;
+use super::prove::{Objection, prove};
 use super::shadows::Shadows;
 use crate::chain::Chain;
 use crate::config::{self, FILE_NAME, Overrides, Problem, Problems};
@@ -26,6 +27,8 @@ pub struct Builder {
     pub overrides: Overrides,
     /// Judges the properties of librdkafka.
     pub check: fn(&str, &str) -> Option<(String, String)>,
+    /// Records that every generation must cope with; see [`examples`].
+    pub prove_with: Option<PathBuf>,
 }
 
 /// What a build starts from.
@@ -80,7 +83,21 @@ pub(super) struct Ready {
 impl Builder {
     /// As the start of the process does it.
     pub fn load(&self) -> Result<Generation, Problems> {
-        self.loader.load(self.draft()?)
+        let generation = self.loader.load(self.draft()?)?;
+        match self.examples(None, &generation) {
+            Ok(_) => Ok(generation),
+            Err(problem) => {
+                let mut problems = Problems::default();
+                problems.push(problem);
+                Err(problems)
+            }
+        }
+    }
+
+    /// On how many records of the user's own it was tried.
+    fn examples(&self, running: Option<&Generation>, new: &Generation) -> Result<usize, Problem> {
+        let Some(file) = &self.prove_with else { return Ok(0) };
+        examples(file, running, new).map(|examples| examples.records)
     }
 
     fn draft(&self) -> Result<config::Draft, Problems> {
@@ -138,11 +155,19 @@ impl Builder {
         let started = Instant::now();
         let limits = error_limits(&generation.config);
         let now = super::now_millis();
-        let proven_on = prove(&order.running, &generation, &order.sample, &limits, now);
-        let proven_on = proven_on.map_err(|problem| {
+        let running = Some(&*order.running);
+        let proven = prove(running, &generation, &order.sample, &limits, now);
+        let proven = proven.map_err(|Objection { message, .. }| {
             let records = order.sample.len();
-            Verdict::Invalid(format!("tried on the last {records} records: {problem}"))
+            Verdict::Invalid(format!("tried on the last {records} records: {message}"))
         })?;
+        let examples = self.examples(running, &generation);
+        let examples = examples.map_err(|problem| {
+            let mut problems = Problems::default();
+            problems.push(problem);
+            Verdict::Invalid(format!("tried on records of one's own: {}", one_line(&problems)))
+        })?;
+        let proven_on = proven.records + examples;
         let prove = started.elapsed();
         let made = chains(&generation, order.workers);
         let (chains, shadows) = made.map_err(Verdict::Invalid)?;

@@ -10,6 +10,7 @@
 mod build;
 mod compare;
 mod conduct;
+mod examples;
 pub mod history;
 mod prove;
 mod shadows;
@@ -24,6 +25,7 @@ use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 pub use build::Builder;
+pub use examples::{Examples, examples};
 pub use shadows::Shadows;
 pub use status::{Counts, Kind, Outcome, StageInfo, Status};
 
@@ -31,7 +33,7 @@ use crate::pipeline::Generation;
 use crate::shadow::Shadow;
 use crate::worker::status::WorkerStatus;
 use crate::worker::{Offers, Probation, Trial};
-use build::Built;
+use build::{Built, error_limits};
 use conduct::Conductor;
 
 /// What can happen to the rules.
@@ -156,7 +158,7 @@ fn probation(generation: &Generation) -> Probation {
     Probation {
         records: reload.probation_records,
         time: reload.probation_time,
-        errors: build::error_limits(&generation.config),
+        errors: error_limits(&generation.config),
     }
 }
 

@@ -14,9 +14,18 @@ use crate::reload::history::{Record, running};
 Example:
   host plugin history --plugins plugins/
 
-A * marks what a process runs now. Outcomes: started (a process began with it), offered (on probation
-when last heard of), passed, rolled-back (given up, with the reason), saved (what the folder held when
-`host plugin rollback` replaced it). [reload] history in pipeline.toml says how many are kept.")]
+A * marks what a process runs now. [reload] history in pipeline.toml says how many are kept.
+
+Outcomes:
+  started      a process began with it
+  offered      on probation when last heard of
+  passed       came through its probation
+  rolled-back  given up, with the reason
+  saved        what `host plugin rollback` replaced in the folder
+
+Exit codes:
+  0  done
+  3  the history cannot be read")]
 pub(super) struct HistoryArgs {
     /// Whose history
     #[command(flatten)]

@@ -26,11 +26,15 @@ Examples:
   host plugin rollback --plugins plugins/
   host plugin rollback --plugins plugins/ 12
 
-The folder stays the one truth: a running pipeline takes the files as any other change, as a new
-generation that is tried and on probation, and the next start has the same rules. Files that the
+The folder stays the one truth: a running pipeline takes the files as any other change, as a new \
+generation that is tried and on probation, and the next start has the same rules. Files that the \
 generation did not have stay. What is replaced is saved in the history first, unless it is there.
-Exit codes: 0 done, and taken by the pipeline if one runs, 1 refused, with the reason, 2 no such
-generation, 3 the folder or the history cannot be read or written.")]
+
+Exit codes:
+  0  done, and taken by the pipeline if one runs
+  1  refused, with the reason
+  2  no such generation
+  3  the folder or the history cannot be read or written")]
 pub(super) struct RollbackArgs {
     /// Which one: its number in `host plugin history`, or the first digits of its hash [default: the
     /// newest that ran, was not given up, and is not what the folder holds]
