@@ -52,19 +52,21 @@ impl Keeper {
             return None;
         }
         let kept = self.try_keep(number, generation, outcome, changes, from);
-        let kept = kept.and_then(|record| {
-            self.store.prune(&self.plugins, contents_max)?;
-            Ok(record)
-        });
-        kept.unwrap_or_else(|error| {
-            let error = anyhow::Error::from(error);
-            let generation = number;
+        let kept = kept.unwrap_or_else(|error| {
+            let (generation, error) = (number, anyhow::Error::from(error));
             tracing::warn!(
                 generation,
                 "not kept in the history, so that `host plugin rollback` cannot bring it back: {error:#}"
             );
             None
-        })
+        });
+        if kept.is_some()
+            && let Err(error) = self.store.prune(&self.plugins, contents_max)
+        {
+            let error = anyhow::Error::from(error);
+            tracing::warn!("old generations stay in the history: {error:#}");
+        }
+        kept
     }
 
     fn try_keep(

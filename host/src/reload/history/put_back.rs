@@ -131,6 +131,7 @@ impl Store {
         if found.holds(target) {
             return Ok(PutBack { saved: None, written: Vec::new(), links: Vec::new() });
         }
+        fs::create_dir_all(folder).map_err(PutBackError::folder("making the folder", folder))?;
         // Before anything is saved: a folder that cannot be written needs nothing saved.
         let beside = write_beside(&found, files)?;
         let records = self.records(&folder_name(folder)).map_err(PutBackError::Save)?;

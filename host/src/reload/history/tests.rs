@@ -196,6 +196,16 @@ impl Place {
 }
 
 #[test]
+fn a_folder_that_is_gone_is_made_again() {
+    let place = Place::new();
+    place.keep(Outcome::Started, "one");
+    fs::remove_dir(place.plugins()).expect("it is empty");
+    let done = place.store.put_back(&place.plugins(), &place.record(1)).expect("a good folder");
+    assert_eq!((done.saved, place.own().as_str()), (None, "one"));
+    assert_eq!(done.written, ["own.wasm", "pipeline.toml"]);
+}
+
+#[test]
 fn a_link_gives_way_and_is_told() {
     let place = Place::new();
     place.keep(Outcome::Started, "one");
