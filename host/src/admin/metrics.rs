@@ -125,6 +125,10 @@ impl Collector for Scrape {
         let generations = snapshots.iter().map(|snapshot| snapshot.generation);
         let help = "The generation of the rules that a worker runs";
         gauges(&mut encoder, "generation", help, numbered(generations))?;
+        let help = "1 while the pipeline pauses on request";
+        let paused = u64::from(pipeline.pause.is_on());
+        let paused = ConstGauge::new(paused);
+        paused.encode(encoder.encode_descriptor("paused", help, None, MetricType::Gauge)?)?;
         let rules = pipeline.reload.status();
         encode_reloads(&rules, &mut encoder)?;
         encode_shadows(&rules.shadows, &mut encoder)

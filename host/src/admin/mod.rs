@@ -6,10 +6,11 @@
 //! | path | answer |
 //! |---|---|
 //! | `/healthz` | 200 while the process lives |
-//! | `/readyz` | 200 when every worker takes part in the group and moves, else 503 and why; with the word `demo` on the embedded broker |
+//! | `/readyz` | 200 when every worker takes part in the group and moves, else 503 and why; with the words `demo` on the embedded broker and `paused` in a pause |
 //! | `/metrics` | all of [`metrics`](self) in the OpenMetrics text format, which Prometheus reads |
 //! | `/api/v1/status` | what runs, as JSON |
 //! | `POST /api/v1/reload` | takes the plugins folder as it is now: 200 if it runs, 422 if something is wrong with it, 409 if it cannot be taken now; the body says why |
+//! | `POST /api/v1/pause` | every worker commits what it has in hand and takes no more records, until the process ends or `POST /api/v1/resume`; the body says whether all of them have come to rest, which is waited for |
 
 mod listener;
 mod metrics;
@@ -19,7 +20,9 @@ mod status;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -29,6 +32,7 @@ use axum::{Json, Router};
 use tokio::sync::oneshot;
 
 use crate::reload::{Handle, Kind};
+use crate::worker::Pause;
 use crate::worker::status::WorkerStatus;
 
 /// Where the server listens if nobody says otherwise.
@@ -37,6 +41,11 @@ pub const DEFAULT_ADDRESS: SocketAddr =
 
 /// How many ports are tried after a default one that is taken.
 const PORTS_TRIED: u16 = 100;
+
+/// How long the answer to a request for a pause waits for the workers: one may be held up by a broker.
+const REST_MAX: Duration = Duration::from_secs(10);
+/// How often they are looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What a running pipeline shows.
 #[derive(Debug)]
@@ -53,6 +62,8 @@ pub struct Pipeline {
     pub workers: Vec<Arc<WorkerStatus>>,
     /// The rules, and whom to ask for others.
     pub reload: Handle,
+    /// Lets the workers pause.
+    pub pause: Pause,
 }
 
 /// Why there is no server.
@@ -170,12 +181,14 @@ impl Drop for Server {
 
 fn router(pipeline: Arc<Pipeline>) -> Router {
     Router::new()
-        .route("/", get("/healthz\n/readyz\n/metrics\n/api/v1/status\nPOST /api/v1/reload\n"))
+        .route("/", get("/healthz\n/readyz\n/metrics\n/api/v1/status\nPOST /api/v1/reload\nPOST /api/v1/pause\nPOST /api/v1/resume\n"))
         .route("/healthz", get("ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_text))
         .route("/api/v1/status", get(status_json))
         .route("/api/v1/reload", post(reload))
+        .route("/api/v1/pause", post(pause))
+        .route("/api/v1/resume", post(resume))
         .with_state(pipeline)
 }
 
@@ -205,6 +218,41 @@ async fn reload(State(pipeline): State<Arc<Pipeline>>) -> impl IntoResponse {
         Kind::Refused | Kind::RolledBack => StatusCode::CONFLICT,
     };
     (code, Json(outcome)).into_response()
+}
+
+/// Whether a pause is asked for, and whether every worker has committed what it had in hand.
+#[derive(Debug, serde::Serialize)]
+struct Paused {
+    paused: bool,
+    at_rest: bool,
+}
+
+async fn pause(State(pipeline): State<Arc<Pipeline>>) -> Json<Paused> {
+    if !pipeline.pause.is_on() {
+        tracing::info!(
+            "paused on request: what is in hand is committed, no more records are taken"
+        );
+        pipeline.pause.set(true);
+    }
+    let end = Instant::now() + REST_MAX;
+    while pipeline.pause.is_on() && !pipeline.is_at_rest() && Instant::now() < end {
+        tokio::time::sleep(LOOK).await;
+    }
+    Json(Paused { paused: pipeline.pause.is_on(), at_rest: pipeline.is_at_rest() })
+}
+
+async fn resume(State(pipeline): State<Arc<Pipeline>>) -> Json<Paused> {
+    if pipeline.pause.is_on() {
+        tracing::info!("resumed on request");
+        pipeline.pause.set(false);
+    }
+    Json(Paused { paused: false, at_rest: false })
+}
+
+impl Pipeline {
+    fn is_at_rest(&self) -> bool {
+        self.pause.is_on() && self.workers.iter().all(|worker| worker.at_rest.load(Relaxed))
+    }
 }
 
 #[cfg(test)]

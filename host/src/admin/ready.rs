@@ -24,8 +24,12 @@ pub(super) fn check(pipeline: &Pipeline) -> Result<String, String> {
         problems += "not ready: no worker has started\n";
     }
     let mode = if pipeline.demo { "demo: in memory, at-least-once\n" } else { "" };
+    let paused = match pipeline.pause.is_on() {
+        true => "paused: no records are taken until POST /api/v1/resume\n",
+        false => "",
+    };
     if problems.is_empty() {
-        Ok(format!("ready\n{mode}"))
+        Ok(format!("ready\n{paused}{mode}"))
     } else {
         Err(format!("{problems}{mode}"))
     }

@@ -37,6 +37,7 @@ fn pipeline_with(workers: usize, demo: bool, reload: Handle) -> Arc<Pipeline> {
         delivery: "exactly-once",
         workers: (0..workers).map(|_| Arc::default()).collect(),
         reload,
+        pause: Pause::default(),
     })
 }
 
@@ -149,6 +150,7 @@ fn metrics_add_up_what_the_workers_published() {
         "pipeline_latency_seconds_bucket{le=\"+Inf\"} 1",
         "pipeline_latency_seconds_sum 100.0",
         "pipeline_generation{worker=\"1\"} 7",
+        "pipeline_paused 0",
         "pipeline_worker_ready{worker=\"0\"} 0.0",
         "# EOF",
     ] {
@@ -198,7 +200,8 @@ fn the_status_says_what_runs() {
         "generation": 7, "hash": "abcdef", "on_probation": false,
         "stages": [{ "name": "f", "plugin": "filter", "hash": "012345" }],
         "last_reload": null, "shadows": [],
-        "workers": [{ "ready": false, "generation": 7, "lag": { "3": 10 } }],
+        "paused": false,
+        "workers": [{ "ready": false, "at_rest": false, "generation": 7, "lag": { "3": 10 } }],
         "lag": 10,
     });
     assert_eq!(body, expected);
@@ -239,4 +242,29 @@ fn a_reload_is_answered_with_what_became_of_it() {
     answering.join().expect("all were answered");
     assert_eq!(ask(&server, "POST", "/api/v1/reload").0, 503);
     assert_eq!(fetch(&server, "/api/v1/reload").0, 405);
+}
+
+#[test]
+fn a_pause_is_answered_once_all_workers_rest_and_is_no_reason_not_to_be_ready() {
+    let pipeline = pipeline(2, false);
+    pipeline.workers.iter().for_each(|worker| worker.ready.store(true, Relaxed));
+    let server = serve(&pipeline);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !pipeline.pause.is_on() {
+                std::thread::yield_now();
+            }
+            pipeline.workers.iter().for_each(|worker| worker.at_rest.store(true, Relaxed));
+        });
+        let (code, _, body) = ask(&server, "POST", "/api/v1/pause");
+        assert_eq!((code, body.as_str()), (200, r#"{"paused":true,"at_rest":true}"#));
+    });
+    let (code, _, body) = fetch(&server, "/readyz");
+    assert!(code == 200 && body.starts_with("ready\npaused: "), "{code} {body}");
+    assert!(fetch(&server, "/metrics").2.contains("\npipeline_paused 1\n"));
+    assert!(fetch(&server, "/api/v1/status").2.contains(r#""paused":true"#));
+    let (code, _, body) = ask(&server, "POST", "/api/v1/resume");
+    assert_eq!((code, body.as_str()), (200, r#"{"paused":false,"at_rest":false}"#));
+    assert!(!pipeline.pause.is_on());
+    assert_eq!(fetch(&server, "/readyz").2, "ready\n");
 }

@@ -140,7 +140,7 @@ pub struct RunArgs {
     #[arg(long, env = "HOST_STATE_DIR", value_name = "FOLDER", default_value = ".host")]
     pub state_dir: PathBuf,
 
-    /// Where to serve metrics, health and status, and to take requests to reload, without a password
+    /// Where to serve metrics, health and status, and to take requests to reload or pause, without a password
     /// [default: 127.0.0.1:9600, or the next port that is free]
     #[arg(long, env = "HOST_ADMIN", value_name = "IP:PORT", value_parser = admin)]
     pub admin: Option<SocketAddr>,

@@ -11,6 +11,7 @@ pub mod exit;
 pub mod generate;
 pub mod health;
 pub mod log;
+pub mod pause;
 pub mod plugin;
 pub mod properties;
 pub mod reset;
@@ -58,6 +59,8 @@ pub enum Command {
     Generate(generate::GenerateArgs),
     View(view::ViewArgs),
     Health(health::HealthArgs),
+    Pause(pause::PauseArgs),
+    Resume(pause::ResumeArgs),
     Plugin(plugin::PluginArgs),
     Reset(reset::ResetArgs),
     Bench(bench::BenchArgs),
@@ -75,6 +78,8 @@ pub fn main() -> ExitCode {
             Command::Generate(args) => generate::run(&args),
             Command::View(args) => view::run(&args),
             Command::Health(args) => health::run(&args),
+            Command::Pause(args) => pause::pause(&args),
+            Command::Resume(args) => pause::resume(&args),
             Command::Plugin(args) => plugin::run(&args),
             Command::Reset(args) => reset::run(&args),
             Command::Bench(args) => bench::run(&args),

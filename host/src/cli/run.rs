@@ -90,6 +90,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<()> {
         delivery: config.delivery.mode.name(),
         workers: statuses.clone(),
         reload: reload.handle(),
+        pause: pool.pause(),
     };
     let server = Server::start(bound, Arc::new(shown)).context("starting the admin server")?;
     tracing::info!(

@@ -37,6 +37,11 @@ impl Running {
         let stamp = format!("{} {}", trial.number, trial.hash);
         Self { trial, stamp, records: 0, since: Instant::now(), is_watched, errors }
     }
+
+    /// So much time has passed in a pause, and none of its probation.
+    pub fn rested(&mut self, time: Duration) {
+        self.since += time;
+    }
 }
 
 impl Worker {

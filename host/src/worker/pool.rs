@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::failure::{Failure, StopKind};
 use super::job::Job;
 use super::offers::Offers;
+use super::pause::Pause;
 use super::run::{Event, Left, Worker};
 use super::status::WorkerStatus;
 use super::stop::Stop;
@@ -21,6 +22,7 @@ const STOP_MAX: Duration = Duration::from_secs(9);
 /// The running workers.
 pub struct Pool {
     workers: Vec<Running>,
+    pause: Pause,
     stop: Stop,
     stop_seen: Option<Instant>,
     /// What the workers tell.
@@ -54,6 +56,7 @@ impl Pool {
     /// Starts one thread per first chain. `stop` ends all of them, and is raised when one fails.
     pub fn start(job: &Arc<Job>, offers: &Arc<Offers>, stop: &Stop) -> std::io::Result<Self> {
         let (sender, events) = channel();
+        let pause = Pause::default();
         let mut workers = Vec::new();
         for number in 0..offers.workers() {
             let status = Arc::new(WorkerStatus::default());
@@ -64,12 +67,14 @@ impl Pool {
                 stop.clone(),
                 sender.clone(),
                 offers.clone(),
+                pause.clone(),
             );
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             workers.push((status, thread.spawn(|| worker.run())?));
         }
         Ok(Self {
             workers,
+            pause,
             stop: stop.clone(),
             stop_seen: None,
             events,
@@ -81,6 +86,11 @@ impl Pool {
     /// What each worker shows.
     pub fn statuses(&self) -> Vec<Arc<WorkerStatus>> {
         self.workers.iter().map(|(status, _)| status.clone()).collect()
+    }
+
+    /// Lets all of them pause.
+    pub fn pause(&self) -> Pause {
+        self.pause.clone()
     }
 
     /// Looks after the workers; to be called several times a second. Some once all have ended.

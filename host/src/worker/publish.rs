@@ -61,7 +61,7 @@ impl Worker {
         };
         PartitionStatus {
             next_offset: if caught_up { held.end_offset } else { held.next_offset },
-            end_offset: held.end_offset,
+            end_offset: held.end_offset.max(held.log_end),
             watermarks,
             closed_before: self.windows.iter().filter_map(closed_before).collect(),
         }

@@ -12,6 +12,7 @@ use super::generation::Running;
 use super::job::Job;
 use super::missing::Missing;
 use super::offers::{Offers, Taken};
+use super::pause::{Pause, Rest};
 use super::poison::Poison;
 use super::sink::Sink;
 use super::status::WorkerStatus;
@@ -26,11 +27,11 @@ use crate::window::{ClosedWindow, Windows};
 /// How often partitions are asked whether they have fallen silent.
 const IDLE_CHECK: Duration = Duration::from_millis(500);
 /// How long a partition's leader may take to say where the partition ends, before it is closed.
-const IDLE_QUESTION: Duration = Duration::from_secs(1);
+pub(super) const IDLE_QUESTION: Duration = Duration::from_secs(1);
 /// When a leader that did not say so is asked again.
 const IDLE_RETRY: Duration = Duration::from_secs(5);
 /// How long an idle worker waits for records before it looks at everything else.
-const IDLE_WAIT: Duration = Duration::from_millis(20);
+pub(super) const IDLE_WAIT: Duration = Duration::from_millis(20);
 
 /// After so many failures without a commit between, topics are looked for.
 const LOOK_FOR_TOPICS_AFTER: u32 = 2;
@@ -60,6 +61,8 @@ pub(super) struct Held {
     pub end_offset: i64,
     /// Since when the partition has been read to its end, in milliseconds of the wall clock.
     pub silent_since: Option<i64>,
+    /// The end of the partition as its leader said it while the worker paused, 0 before that.
+    pub log_end: i64,
     /// Whether the running transaction changes anything of it.
     pub is_touched: bool,
 }
@@ -72,6 +75,9 @@ pub struct Worker {
     pub(super) stop: Stop,
     pub(super) events: Sender<Event>,
     pub(super) offers: Arc<Offers>,
+    pub(super) pause: Pause,
+    /// While it pauses.
+    pub(super) rest: Option<Rest>,
     pub(super) chain: Chain,
     /// Candidates that see the chain's batches.
     pub(super) feeds: Vec<Feed>,
@@ -103,7 +109,7 @@ pub struct Worker {
     pub(super) published: Instant,
     /// How long until the next snapshot.
     pub(super) publish_after: Duration,
-    backoff: Backoff,
+    pub(super) backoff: Backoff,
     pub(super) missing: Missing,
 }
 
@@ -116,6 +122,7 @@ impl Worker {
         stop: Stop,
         events: Sender<Event>,
         offers: Arc<Offers>,
+        pause: Pause,
     ) -> Self {
         let Taken { trial, chain, feeds } = offers.take(number).expect("each has a first chain");
         let errors = Errors::new(chain.stage_names(), Rates::new());
@@ -128,6 +135,8 @@ impl Worker {
             stop,
             events,
             offers,
+            pause,
+            rest: None,
             chain,
             feeds,
             running: Running::new(trial, number, errors),
@@ -193,6 +202,9 @@ impl Worker {
                 continue;
             }
             self.look_again_for_topics()?;
+            if self.rest()? {
+                continue;
+            }
             self.step("fetching");
             self.gather()?;
             self.close_idle()?;
@@ -238,6 +250,7 @@ impl Worker {
         for &(partition, end) in messages.ends() {
             if let Some(held) = self.held.get_mut(&partition) {
                 held.end_offset = end;
+                held.log_end = 0;
                 held.silent_since.get_or_insert(now);
             }
         }

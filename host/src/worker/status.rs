@@ -136,6 +136,8 @@ pub struct WorkerStatus {
     pub counters: Counters,
     /// Whether the worker takes part in the group and can process.
     pub ready: AtomicBool,
+    /// Whether it pauses, and has committed what it had in hand.
+    pub at_rest: AtomicBool,
     /// Some of the records that it has seen lately.
     pub sample: Sample,
     snapshot: Mutex<Snapshot>,
@@ -147,6 +149,7 @@ impl Default for WorkerStatus {
         Self {
             counters: Counters::default(),
             ready: AtomicBool::new(false),
+            at_rest: AtomicBool::new(false),
             sample: Sample::default(),
             snapshot: Mutex::default(),
             step: Mutex::new((Instant::now(), "starting")),

@@ -82,6 +82,7 @@ impl Worker {
                 next_offset: offset,
                 end_offset: offset,
                 silent_since: None,
+                log_end: 0,
                 is_touched: must_commit,
             };
             self.held.insert(partition, held);

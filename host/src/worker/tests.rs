@@ -44,7 +44,7 @@ fn worker(job: Job, stop: &Stop) -> Worker {
     let (events, _) = std::sync::mpsc::channel();
     let chain = chain.expect("no stages have no problems");
     let offers = Arc::new(Offers::fixed("hash", vec![chain]));
-    Worker::new(Arc::new(job), 0, Arc::default(), stop.clone(), events, offers)
+    Worker::new(Arc::new(job), 0, Arc::default(), stop.clone(), events, offers, Pause::default())
 }
 
 #[test]
@@ -62,7 +62,8 @@ fn nothing_of_a_failed_transaction_is_left_and_its_partitions_are_to_be_taken_ov
     let mut worker = worker(job(), &Stop::default());
     worker.uncommitted_since = Some(Instant::now());
     worker.tally.records_in = 7;
-    let held = Held { next_offset: 7, end_offset: 7, silent_since: None, is_touched: true };
+    let held =
+        Held { next_offset: 7, end_offset: 7, silent_since: None, log_end: 0, is_touched: true };
     worker.held.insert(3, held);
     worker.drop_uncommitted();
     assert!(worker.held.is_empty() && worker.uncommitted_since.is_none());
