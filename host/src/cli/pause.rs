@@ -17,9 +17,13 @@ const ANSWER_MAX: Duration = Duration::from_secs(15);
 Example:
   host pause --admin 127.0.0.1:9600
 
-The process stays in its group with its partitions, and goes on taking new rules. A pause is of this
+The process stays in its group with its partitions, and goes on taking new rules. A pause is of this \
 process only, and ends with it: other processes of the group go on, and the next start is not paused.
-Exit codes: 0 every worker rests, 1 not every one does yet, 3 nobody answers there.")]
+
+Exit codes:
+  0  every worker rests
+  1  not every one does yet
+  3  nobody answers there")]
 pub struct PauseArgs {
     /// Which host
     #[command(flatten)]
@@ -32,7 +36,9 @@ pub struct PauseArgs {
 Example:
   host resume --admin 127.0.0.1:9600
 
-Exit codes: 0 done, also where nothing was paused, 3 nobody answers there.")]
+Exit codes:
+  0  done, also where nothing was paused
+  3  nobody answers there")]
 pub struct ResumeArgs {
     /// Which host
     #[command(flatten)]
