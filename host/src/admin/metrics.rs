@@ -237,24 +237,30 @@ fn encode_dead_letters(snapshots: &[Snapshot], encoder: &mut DescriptorEncoder<'
     counters(encoder, "dead_letters", help, reasons)
 }
 
+type StageLabels = [Label; 3];
+
+fn stage_labels(stage: &StageStatus) -> StageLabels {
+    let (plugin, generation) = (stage.plugin.clone(), stage.generation_label());
+    [("stage", stage.name.clone()), ("plugin", plugin), ("generation", generation)]
+}
+
 fn encode_stages(snapshots: &[Snapshot], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let all = || snapshots.iter().flat_map(|snapshot| &snapshot.stages);
     for (name, help, get) in STAGE_TOTALS {
-        let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+        let mut sums: BTreeMap<StageLabels, f64> = BTreeMap::new();
         for stage in all() {
-            *sums.entry(&stage.name).or_default() += get(stage);
+            *sums.entry(stage_labels(stage)).or_default() += get(stage);
         }
-        let sums = sums.into_iter().map(|(stage, sum)| ([("stage", stage.to_owned())], sum));
-        counters(encoder, name, help, sums)?;
+        counters(encoder, name, help, sums.into_iter())?;
     }
-    let mut faults: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut faults: BTreeMap<(StageLabels, &str), u64> = BTreeMap::new();
     for stage in all() {
         for (kind, count) in &stage.faults {
-            *faults.entry((&stage.name, kind)).or_default() += count;
+            *faults.entry((stage_labels(stage), kind)).or_default() += count;
         }
     }
-    let faults = faults.into_iter().map(|((stage, kind), count)| {
-        ([("stage", stage.to_owned()), ("kind", kind.to_owned())], count)
+    let faults = faults.into_iter().map(|(([stage, plugin, generation], kind), count)| {
+        ([stage, plugin, generation, ("kind", kind.to_owned())], count)
     });
     counters(encoder, "stage_errors", "Calls of a stage that gave no answer, by kind", faults)
 }

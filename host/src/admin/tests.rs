@@ -98,6 +98,8 @@ fn snapshot(partition: i32, watermark: i64) -> Snapshot {
     };
     let stage = StageStatus {
         name: "filter".to_owned(),
+        plugin: "012345".to_owned(),
+        generation: 7,
         records_in: 10,
         dropped: 4,
         rejected: 1,
@@ -136,9 +138,9 @@ fn metrics_add_up_what_the_workers_published() {
         "# TYPE pipeline_records_in counter",
         "pipeline_records_in_total 11",
         "pipeline_dead_letters_total{reason=\"invalid-json\"} 6",
-        "pipeline_stage_dropped_total{stage=\"filter\"} 8.0",
-        "pipeline_stage_busy_seconds_total{stage=\"filter\"} 3.0",
-        "pipeline_stage_errors_total{stage=\"filter\",kind=\"trap\"} 4",
+        "pipeline_stage_dropped_total{stage=\"filter\",plugin=\"012345\",generation=\"7\"} 8.0",
+        "pipeline_stage_busy_seconds_total{stage=\"filter\",plugin=\"012345\",generation=\"7\"} 3.0",
+        "pipeline_stage_errors_total{stage=\"filter\",plugin=\"012345\",generation=\"7\",kind=\"trap\"} 4",
         "pipeline_lag_records{partition=\"0\"} 10",
         "pipeline_lag_records{partition=\"3\"} 10",
         "pipeline_next_offset{partition=\"3\"} 90",

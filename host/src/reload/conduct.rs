@@ -12,7 +12,7 @@ use super::build::{Builder, Built, Order, Ready, Verdict, chains};
 use super::history::{self, Keeper, Source};
 use super::status::{Kind, Outcome, StageInfo, Status};
 use super::watch::Watch;
-use super::{Event, Handle, Running, now_millis, probation};
+use super::{Event, Handle, Running, now_millis, plugins, probation};
 use crate::pipeline::{Files, Generation};
 use crate::shadow::Shadow;
 use crate::worker::status::WorkerStatus;
@@ -251,7 +251,8 @@ impl Conductor {
         let number = self.live.trial.number + 1;
         let probation = Some(probation(&generation));
         let (usual, workers) = (self.usual(), self.workers.len());
-        let trial = Arc::new(Trial::new(number, generation.hash(), probation, usual, workers));
+        let trial = Trial::new(number, generation.hash(), probation, usual, workers);
+        let trial = Arc::new(trial.with_plugins(plugins(&generation)));
         let times = generation.times();
         tracing::info!(
             generation = number,
@@ -363,7 +364,8 @@ impl Conductor {
         // One that had not come through its own probation begins it again.
         let probation = (!target.is_good).then(|| probation(&target.generation));
         let (hash, workers) = (target.generation.hash(), self.workers.len());
-        let trial = Arc::new(Trial::new(number, hash, probation, self.usual(), workers));
+        let trial = Trial::new(number, hash, probation, self.usual(), workers);
+        let trial = Arc::new(trial.with_plugins(plugins(&target.generation)));
         self.offers.offer(Arc::clone(&trial), chains, shadows.feeds);
         let target_record = target.record;
         let live = Live::new(target.generation, trial, shadows.shown);

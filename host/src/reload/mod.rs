@@ -150,7 +150,12 @@ impl Drop for Reload {
 
 /// How the first generation of a process is shown to its workers.
 pub fn first_trial(generation: &Generation, workers: usize) -> Arc<Trial> {
-    Arc::new(Trial::good(1, generation.hash(), workers))
+    Arc::new(Trial::good(1, generation.hash(), workers).with_plugins(plugins(generation)))
+}
+
+/// What names the plugin of each stage.
+fn plugins(generation: &Generation) -> impl Iterator<Item = String> {
+    generation.stages().map(|(_, plugin)| plugin.hash().short())
 }
 
 fn probation(generation: &Generation) -> Probation {

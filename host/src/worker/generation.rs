@@ -67,7 +67,7 @@ impl Worker {
             Some(_) => before.into_before(),
         };
         let errors = Errors::new(chain.stage_names(), before);
-        self.tally.follow(&chain);
+        self.tally.follow(&chain, &trial);
         (self.chain, self.feeds) = (chain, feeds);
         self.running = Running::new(trial, self.number, errors);
         tracing::debug!(worker = self.number, generation = self.running.trial.number, "taken");

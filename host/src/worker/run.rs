@@ -128,7 +128,7 @@ impl Worker {
         let errors = Errors::new(chain.stage_names(), Rates::new());
         let windows = job.windows.iter().map(|window| Windows::new(window.spec.clone())).collect();
         Self {
-            tally: Tally::new(&chain),
+            tally: Tally::new(&chain, &trial),
             job,
             number,
             status,

@@ -70,11 +70,16 @@ pub struct Counters {
     pub latency_seconds: Histogram,
 }
 
-/// One stage, since the process started.
+/// One stage, for as long as a generation ran.
 #[derive(Clone, Debug, Default)]
 pub struct StageStatus {
     /// Its name.
     pub name: String,
+    /// What names its plugin's file; empty for the host's own parts of the chain, and where many
+    /// generations are taken together.
+    pub plugin: String,
+    /// The generation; 0 for those that ended longest ago, taken together.
+    pub generation: u64,
     /// Records that came to it.
     pub records_in: u64,
     /// Records that it dropped.
@@ -85,6 +90,24 @@ pub struct StageStatus {
     pub faults: BTreeMap<&'static str, u64>,
     /// Time spent in it.
     pub busy: Duration,
+}
+
+impl StageStatus {
+    /// Adds what another did.
+    pub(super) fn take_in(&mut self, other: &Self) {
+        self.records_in += other.records_in;
+        self.dropped += other.dropped;
+        self.rejected += other.rejected;
+        self.busy += other.busy;
+        for (kind, count) in &other.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+    }
+
+    /// As it stands in metrics.
+    pub fn generation_label(&self) -> String {
+        if self.generation == 0 { "older".to_owned() } else { self.generation.to_string() }
+    }
 }
 
 /// One input partition that the worker holds.
@@ -114,7 +137,7 @@ pub struct Snapshot {
     pub partitions: BTreeMap<i32, PartitionStatus>,
     /// Dead letters by reason, since the process started.
     pub dead_letters: BTreeMap<String, u64>,
-    /// The stages in order, then those that earlier generations had.
+    /// The stages in order, then those of earlier generations.
     pub stages: Vec<StageStatus>,
     /// The open windows with their largest groups, at most [`Snapshot::GROUPS_MAX`] each.
     pub open_windows: Vec<OpenWindow>,

@@ -1,11 +1,13 @@
 //! What a transaction did, counted when it is committed; and what the stages did, committed or not.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use super::dead_letter::Why;
 use super::status::{Counters, StageStatus};
+use super::trial::Trial;
 use crate::chain::{Chain, Place, Processed, Record, StageCounts};
 use crate::kafka::Message;
 
@@ -24,6 +26,8 @@ pub struct Example {
     pub offset: i64,
 }
 
+/// Former generations whose counts are kept apart; those before are taken together by stage.
+const FORMER_MAX: usize = 8;
 /// Stages that no longer are and whose counts are kept; those that went first are forgotten.
 const FORMER_STAGES_MAX: usize = 256;
 
@@ -51,27 +55,41 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// For the stages of this chain.
-    pub fn new(chain: &Chain) -> Self {
+    /// For the stages of this chain, which is of this generation.
+    pub fn new(chain: &Chain, trial: &Trial) -> Self {
         let named = |place| {
-            let name = chain.place_name(place).to_owned();
-            StageStatus { name, ..StageStatus::default() }
+            let plugin = match place {
+                Place::Stage(stage) => trial.plugins.get(stage).cloned().unwrap_or_default(),
+                Place::Decode | Place::Encode => String::new(),
+            };
+            let (name, generation) = (chain.place_name(place).to_owned(), trial.number);
+            StageStatus { name, plugin, generation, ..StageStatus::default() }
         };
         let stages = (0..chain.stage_names().len()).map(Place::Stage);
         let places = std::iter::once(Place::Decode).chain(stages).chain([Place::Encode]);
         Self { stages: places.map(named).collect(), ..Self::default() }
     }
 
-    /// Another chain takes over: the counts of a stage go on under its name, and those of a stage
-    /// that is gone stay as they are.
-    pub fn follow(&mut self, chain: &Chain) {
-        let mut former = std::mem::take(&mut self.stages);
-        for stage in Self::new(chain).stages {
-            let same = former.iter().position(|former| former.name == stage.name);
-            self.stages.push(same.map_or(stage, |place| former.remove(place)));
+    /// The chain of another generation takes over. What the ones before did stays, the oldest of
+    /// them together.
+    pub fn follow(&mut self, chain: &Chain, trial: &Trial) {
+        let former = std::mem::replace(&mut self.stages, Self::new(chain, trial).stages);
+        let mut kept = BTreeSet::new();
+        let mut old: Vec<StageStatus> = Vec::new();
+        for stage in former {
+            kept.insert(Reverse(stage.generation));
+            // The newest come first.
+            if stage.generation > 0 && kept.len() <= FORMER_MAX {
+                self.stages.push(stage);
+                continue;
+            }
+            match old.iter_mut().find(|old| old.name == stage.name) {
+                Some(old) => old.take_in(&stage),
+                None => old.push(StageStatus { plugin: String::new(), generation: 0, ..stage }),
+            }
         }
-        former.truncate(FORMER_STAGES_MAX);
-        self.stages.append(&mut former);
+        old.truncate(FORMER_STAGES_MAX);
+        self.stages.append(&mut old);
     }
 
     /// A batch went through the chain.
@@ -197,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn the_counts_of_a_stage_go_on_under_its_name_through_every_change_of_the_chain() {
+    fn what_a_stage_did_is_counted_by_generation_and_nothing_is_lost() {
         let record = Record {
             key: None,
             value: Some(b"{}"),
@@ -207,14 +225,23 @@ mod tests {
             offset: 0,
         };
         let mut tally = Tally::default();
-        for names in [&["a", "b"][..], &["b", "c"], &["a"], &["c", "a"]] {
+        for number in 1..=20 {
+            let names = [&["a", "b"][..], &["b", "c"], &["a"], &["c", "a"]][number as usize % 4];
             let mut chain = chain(names);
-            tally.follow(&chain);
+            let plugins = names.iter().map(|name| format!("{name}-hash"));
+            tally.follow(&chain, &Trial::good(number, "hash", 1).with_plugins(plugins));
             tally.ran(&chain.run(&[record], 0).expect("nothing stops it"), &[record]);
         }
-        let counts: Vec<_> =
-            tally.stages().iter().map(|stage| (&*stage.name, stage.records_in)).collect();
-        assert_eq!(counts[1..3], [("c", 2), ("a", 3)]);
-        assert!(counts[3..].contains(&("b", 2)), "{counts:?}");
+        let stage = |stage: &StageStatus| {
+            (stage.name.clone(), stage.plugin.clone(), stage.generation, stage.records_in)
+        };
+        let stages: Vec<_> = tally.stages().iter().map(stage).collect();
+        assert_eq!(stages[1], ("a".to_owned(), "a-hash".to_owned(), 20, 1));
+        let of = |name: &'static str| stages.iter().filter(move |stage| stage.0 == name);
+        let sum = |name| of(name).map(|stage| stage.3).sum::<u64>();
+        assert_eq!([sum("a"), sum("b"), sum("c")], [15, 10, 10]);
+        let generations: BTreeSet<u64> = stages.iter().map(|stage| stage.2).collect();
+        assert_eq!(generations, (12..=20).chain([0]).collect());
+        assert_eq!(of("a").filter(|stage| stage.2 == 0).count(), 1, "{stages:?}");
     }
 }

@@ -73,6 +73,8 @@ pub struct Trial {
     pub number: u64,
     /// What names its rules across processes.
     pub hash: String,
+    /// What names the plugin of each stage, in their order.
+    pub plugins: Vec<String>,
     /// None for one that is known to be good.
     pub probation: Option<Probation>,
     /// What is usual, by name of the stage: what all workers have seen of it so far.
@@ -107,12 +109,18 @@ impl Trial {
         Self {
             number,
             hash: hash.to_owned(),
+            plugins: Vec::new(),
             probation,
             usual,
             workers: (0..workers).map(|_| Stand::default()).collect(),
             first: OnceLock::new(),
             condemned: OnceLock::new(),
         }
+    }
+
+    /// The same with what names the plugin of each stage.
+    pub fn with_plugins(self, plugins: impl Iterator<Item = String>) -> Self {
+        Self { plugins: plugins.collect(), ..self }
     }
 
     /// Whether every worker runs it, or has run it.
