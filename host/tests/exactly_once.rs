@@ -138,6 +138,7 @@ fn kinds(plan: &[Fault]) -> String {
             Fault::HalfWritten => "file half-written",
             Fault::Cut(Cut::LoseReply { .. }) => "reply lost",
             Fault::Cut(Cut::Late { .. }) => "request late",
+            Fault::Cut(Cut::Slow { .. }) => "request slow",
         };
         *counts.entry(kind).or_default() += 1;
     }

@@ -194,6 +194,18 @@ impl KafkaError {
         matches!(self, KafkaError::Recover(Failure { code: Some(Code::OperationTimedOut), .. }))
     }
 
+    /// Whether a commit of offsets was refused because the group is coming together again, or its
+    /// coordinator is: what this member is still to commit may be offered again once it has answered
+    /// the group, if it still holds the partitions then.
+    pub fn is_of_rebalance(&self) -> bool {
+        let code = match self {
+            KafkaError::Retry(_) => return true,
+            KafkaError::Recover(failure) => failure.code,
+            _ => None,
+        };
+        code == Some(Code::IllegalGeneration)
+    }
+
     /// Whether the same call may be made again.
     pub fn is_retry(&self) -> bool {
         matches!(self, KafkaError::Retry(_))

@@ -252,9 +252,9 @@ impl Worker {
         if !known.is_some_and(|known| known.is_suspect) {
             return send();
         }
-        self.written()?;
+        self.flush()?;
         send()?;
-        self.written()
+        self.flush()
     }
 
     /// Lets the windows see what passed the stages, and sets late records aside.

@@ -1,24 +1,97 @@
 //! Committing: window results, window state, everything that was written, and the offsets, as one.
 
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::control::Control;
 use super::failure::Failure;
 use super::job::Delivery;
 use super::run::{Event, Worker, wall_millis};
-use crate::kafka::KafkaError;
 use crate::window::{ClosedWindow, Records};
 
 /// How long committing offsets without a transaction may take.
-const COMMIT_OFFSETS: std::time::Duration = std::time::Duration::from_secs(8);
+const COMMIT_OFFSETS: Duration = Duration::from_secs(8);
+/// How long a group that is coming together again may refuse offsets before that is a failure: longer
+/// than it mostly takes, and short enough for a worker that is asked to stop.
+const REFUSED_MAX: Duration = Duration::from_secs(5);
+/// The pause before they are offered again.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What is written of a commit whose offsets are not committed yet.
+pub(super) struct Written {
+    started: Instant,
+    closed: Vec<ClosedWindow>,
+}
+
+/// What became of the offsets of a commit.
+enum Offsets {
+    Committed {
+        /// Whether the producer must not go on.
+        must_replace: bool,
+    },
+    /// At-least-once only: not now, and nothing is lost by offering them again.
+    Refused(String),
+}
 
 impl Worker {
     /// Commits what is open, if anything is. After an error nothing of it may be committed later.
     pub(super) fn commit(&mut self) -> Result<(), Failure> {
-        if self.uncommitted_since.is_none() {
-            return Ok(());
+        // The group is about to take the partitions away; its event says how to go on.
+        self.try_commit()?.map_or(Ok(()), |refused| Err(Failure::Recover(refused)))
+    }
+
+    /// The same for a worker that may wait: false while a group that is coming together again takes no
+    /// offsets. Until it does, what is written stays open and nothing may be added to it; going back
+    /// would write all of it again. The group's events are to be answered before the next try, and say
+    /// whether the partitions are still held.
+    pub(super) fn commit_or_wait(&mut self) -> Result<bool, Failure> {
+        let is_first = self.written.is_none();
+        let Some(refused) = self.try_commit()? else {
+            return Ok(true);
+        };
+        let since = self.written.as_ref().map(|written| written.started.elapsed());
+        if since.is_none_or(|since| since >= REFUSED_MAX) {
+            return Err(Failure::Recover(refused));
         }
+        if is_first {
+            tracing::info!(worker = self.number, refused, "the commit waits for the group");
+        }
+        self.step("waiting for the group to take offsets");
+        thread::sleep(PAUSE);
+        Ok(false)
+    }
+
+    /// Commits what is open, if anything is; the reason if its offsets are refused for now.
+    fn try_commit(&mut self) -> Result<Option<String>, Failure> {
+        if self.uncommitted_since.is_none() {
+            return Ok(None);
+        }
+        let written = match self.written.take() {
+            Some(written) => written,
+            None => self.write()?,
+        };
+        self.check_membership()?;
+        self.step("committing");
+        let offsets: Vec<(i32, i64)> = self.touched().collect();
+        let must_replace = match self.commit_offsets(&offsets)? {
+            Offsets::Committed { must_replace } => must_replace,
+            Offsets::Refused(why) => {
+                self.written = Some(written);
+                return Ok(Some(why));
+            }
+        };
+        self.committed(written, &offsets);
+        if must_replace {
+            // Not a failure: all is committed. Only this producer must not go on (rule 9).
+            self.status.counters.producers_replaced.fetch_add(1, Relaxed);
+            self.sink = None;
+        }
+        Ok(None)
+    }
+
+    /// Writes all that is to be committed, and waits until the brokers have it.
+    fn write(&mut self) -> Result<Written, Failure> {
         self.may_commit()?;
         let started = Instant::now();
         let closed = self.write_results()?;
@@ -26,22 +99,12 @@ impl Worker {
             // After a crash a window passes over what its state says it holds: what came of these
             // records, late ones and results included, must be written before the state says so.
             self.step("waiting for the brokers to take the records");
-            self.written()?;
+            self.flush()?;
         }
         self.write_state()?;
         self.step("waiting for the brokers to take the records");
-        self.written()?;
-        self.check_membership()?;
-        self.step("committing");
-        let offsets: Vec<(i32, i64)> = self.touched().collect();
-        let must_replace = self.commit_offsets(&offsets)?;
-        self.committed(started, closed, &offsets);
-        if must_replace {
-            // Not a failure: all is committed. Only this producer must not go on (rule 9).
-            self.status.counters.producers_replaced.fetch_add(1, Relaxed);
-            self.sink = None;
-        }
-        Ok(())
+        self.flush()?;
+        Ok(Written { started, closed })
     }
 
     pub(super) fn touched(&self) -> impl Iterator<Item = (i32, i64)> {
@@ -82,7 +145,7 @@ impl Worker {
     }
 
     /// Waits until everything that was sent is written, and learns what cannot be.
-    pub(super) fn written(&self) -> Result<(), Failure> {
+    pub(super) fn flush(&self) -> Result<(), Failure> {
         let sink = self.sink.as_ref().expect("begin made it");
         let flushed = sink.flush();
         match sink.refused() {
@@ -113,7 +176,7 @@ impl Worker {
         Ok(())
     }
 
-    fn commit_offsets(&self, offsets: &[(i32, i64)]) -> Result<bool, Failure> {
+    fn commit_offsets(&self, offsets: &[(i32, i64)]) -> Result<Offsets, Failure> {
         let consumer = self.consumer.as_ref().expect("it gave the partitions");
         match self.job.delivery {
             Delivery::ExactlyOnce => {
@@ -123,23 +186,22 @@ impl Worker {
                 if Control::OffsetsOutsideTransaction.is_on() {
                     consumer.commit_sync(offsets, COMMIT_OFFSETS)?;
                 }
-                Ok(committed.may_have_retried)
+                Ok(Offsets::Committed { must_replace: committed.may_have_retried })
             }
-            Delivery::AtLeastOnce => {
-                match consumer.commit_sync(offsets, COMMIT_OFFSETS) {
-                    Ok(()) => Ok(false),
-                    // The group is about to take the partitions away; its event says how to go on.
-                    Err(KafkaError::Retry(error)) => Err(Failure::Recover(error.to_string())),
-                    Err(error) => Err(error.into()),
-                }
-            }
+            Delivery::AtLeastOnce => match consumer.commit_sync(offsets, COMMIT_OFFSETS) {
+                Ok(()) => Ok(Offsets::Committed { must_replace: false }),
+                Err(error) if error.is_of_rebalance() => Ok(Offsets::Refused(error.to_string())),
+                Err(error) => Err(error.into()),
+            },
         }
     }
 
     /// What follows from a commit, now that it is true.
-    fn committed(&mut self, started: Instant, closed: Vec<ClosedWindow>, offsets: &[(i32, i64)]) {
+    fn committed(&mut self, written: Written, offsets: &[(i32, i64)]) {
+        let Written { started, closed } = written;
         self.uncommitted_since = None;
         self.has_dropped = false;
+        self.backoff.succeeded();
         for held in self.held.values_mut() {
             held.is_touched = false;
         }

@@ -53,11 +53,13 @@ impl Worker {
                 return Ok(true);
             }
             self.step("waiting for the rules to go back to");
-            self.commit()?;
+            self.commit_or_wait()?;
             std::thread::sleep(WAIT);
             return Ok(false);
         }
-        self.commit()?;
+        if !self.commit_or_wait()? {
+            return Ok(false);
+        }
         let Some(Taken { trial, chain, feeds }) = self.offers.take(self.number) else {
             return Ok(true);
         };

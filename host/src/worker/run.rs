@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
+use super::commit::Written;
 use super::control::Control;
 use super::failure::Failure;
 use super::generation::Running;
@@ -96,6 +97,8 @@ pub struct Worker {
     pub(super) windows: Vec<Windows>,
     /// When the first uncommitted record, or change of a window, came in.
     pub(super) uncommitted_since: Option<Instant>,
+    /// What waits for its offsets to be taken; nothing may be added to it.
+    pub(super) written: Option<Written>,
     /// Whether a transaction was given up, and nothing has been committed since.
     pub(super) has_dropped: bool,
     /// When places that were chosen are to be committed, if that has to be first; see
@@ -148,6 +151,7 @@ impl Worker {
             first_offsets: BTreeMap::new(),
             windows,
             uncommitted_since: None,
+            written: None,
             has_dropped: false,
             new_places_due: None,
             poison: Poison::default(),
@@ -188,8 +192,12 @@ impl Worker {
         loop {
             self.step("answering the group");
             self.answer_rebalances()?;
-            if self.stop.is_raised() {
-                return self.commit();
+            let is_stopping = self.stop.is_raised();
+            if (is_stopping || self.written.is_some()) && !self.commit_or_wait()? {
+                continue;
+            }
+            if is_stopping {
+                return Ok(());
             }
             // Behind the assignment and before its first batch.
             if !self.take_newest()? {
@@ -212,9 +220,9 @@ impl Worker {
             let is_held_up = Control::TimerByOutput.is_on() && self.tally.records_out == 0;
             let is_due = self.uncommitted_since.is_some_and(due) && !is_held_up;
             let is_early = self.is_cautious() || self.is_strained();
-            if is_due || is_early && self.uncommitted_since.is_some() {
-                self.commit()?;
-                self.backoff.succeeded();
+            let is_due = is_due || is_early && self.uncommitted_since.is_some();
+            if is_due && !self.commit_or_wait()? {
+                continue;
             }
             if self.uncommitted_since.is_none() {
                 self.end_probation();
@@ -401,6 +409,7 @@ impl Worker {
             self.status.counters.aborts.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         }
         self.sink = None;
+        self.written = None;
         self.new_places_due = None;
         self.tally.clear();
         for windows in &mut self.windows {

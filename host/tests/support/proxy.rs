@@ -1,5 +1,5 @@
 //! A TCP proxy before one broker, which knows enough of Kafka's framing to lose a reply or to deliver
-//! a request late.
+//! a request late, behind a cut or slowly.
 
 use std::collections::HashSet;
 use std::io::{self, Read, Write};
@@ -15,6 +15,7 @@ pub mod api {
     pub const PRODUCE: i16 = 0;
     pub const FETCH: i16 = 1;
     pub const OFFSET_COMMIT: i16 = 8;
+    pub const SYNC_GROUP: i16 = 14;
     pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
     pub const ADD_OFFSETS_TO_TXN: i16 = 25;
     pub const END_TXN: i16 = 26;
@@ -36,12 +37,19 @@ pub enum Fault {
         /// Since the cut.
         after: Duration,
     },
+    /// It is held up, and what follows it on its connection.
+    Slow {
+        /// See [`api`].
+        api: i16,
+        /// For so long.
+        after: Duration,
+    },
 }
 
 impl Fault {
     fn api(self) -> i16 {
         match self {
-            Fault::LoseReply { api } | Fault::Late { api, .. } => api,
+            Fault::LoseReply { api } | Fault::Late { api, .. } | Fault::Slow { api, .. } => api,
         }
     }
 }
@@ -50,7 +58,7 @@ impl Fault {
 pub struct Armed(Receiver<()>);
 
 impl Armed {
-    /// Waits until the connection was cut.
+    /// Waits until the connection was cut, or a slow request came.
     pub fn await_cut(&self, timeout: Duration) {
         self.0.recv_timeout(timeout).expect("a request of this kind comes in time");
     }
@@ -185,7 +193,10 @@ fn requests(
         let mut armed = state.armed.lock().unwrap();
         let hit = armed.iter().position(|(fault, _)| fault.api() == key).map(|at| armed.remove(at));
         drop(armed);
-        if let Some((fault, event)) = hit {
+        if let Some((Fault::Slow { after, .. }, event)) = &hit {
+            let _ = event.send(());
+            thread::sleep(*after);
+        } else if let Some((fault, event)) = hit {
             lost.lock().unwrap().insert(correlation(&request, 8));
             let _ = told.send(event.clone());
             if let Fault::Late { after, .. } = fault {
