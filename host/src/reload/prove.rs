@@ -63,8 +63,12 @@ pub(super) fn prove(
     let mut chain = chain(new)?;
     let mut run = Run::new(&chain, new);
     run.run(&mut chain, sample, now).map_err(|(from, stop)| stopped(&stop, from, sample))?;
-    if run.stages.iter().any(|did| did.rate().errors > 0) {
+    if run.undecodable > 0 || run.stages.iter().any(|did| did.rate().errors > 0) {
         let usual = running.map(|running| usual(running, sample, now)).transpose()?;
+        if let Some(usual) = &usual {
+            decodable(run.undecodable, usual.undecodable, sample.len() as u64, limits)?;
+        }
+        let usual = usual.map(|usual| usual.stages);
         for (stage, (name, did)) in chain.stage_names().iter().zip(&run.stages).enumerate() {
             let stages = usual.iter().flatten();
             let usual = stages.clone().find(|(stage, _)| stage == name).map(|(_, did)| did.clone());
@@ -87,17 +91,36 @@ fn chain(generation: &Generation) -> Result<Chain, Objection> {
     generation.chain().map_err(|error| Objection::of(format!("{error:#}")))
 }
 
-/// What the stages of the running generation do; nothing where it does not come to the end.
-fn usual(
-    running: &Generation,
-    sample: &[Arc<Seen>],
-    now: i64,
-) -> Result<Vec<(String, Did)>, Objection> {
+/// What the running generation does.
+#[derive(Default)]
+struct Usual {
+    /// By name of the stage.
+    stages: Vec<(String, Did)>,
+    undecodable: u64,
+}
+
+/// That of the running generation; nothing where it does not come to the end.
+fn usual(running: &Generation, sample: &[Arc<Seen>], now: i64) -> Result<Usual, Objection> {
     let mut chain = chain(running)?;
     let mut run = Run::new(&chain, running);
     let done = run.run(&mut chain, sample, now);
     let stages = chain.stage_names().iter().cloned().zip(run.stages);
-    Ok(if done.is_ok() { stages.collect() } else { Vec::new() })
+    Ok(match done {
+        Ok(_) => Usual { stages: stages.collect(), undecodable: run.undecodable },
+        Err(_) => Usual::default(),
+    })
+}
+
+/// A stage in front that made JSON of the input may be gone, or another rule may be the first now.
+fn decodable(now: u64, before: u64, records: u64, limits: &ErrorLimits) -> Result<(), Objection> {
+    let rate = |errors| Rate { records, errors };
+    if !limits.are_passed(rate(now), rate(before)) {
+        return Ok(());
+    }
+    Err(Objection::of(format!(
+        "{now} of {records} records are no JSON objects for the first rule, where the running rules \
+         cannot read {before}: is a stage that makes JSON of them missing in front of it?"
+    )))
 }
 
 fn judge(did: &Did, usual: Option<&Did>, limits: &ErrorLimits) -> Result<(), String> {
