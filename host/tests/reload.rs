@@ -15,7 +15,7 @@ use host::plugin::defaults::DEFAULTS;
 use host::reload::history::{self, Owner, Store};
 use host::reload::{Builder, Kind, Outcome, Reload, Running, Status, first_trial};
 use host::worker::Offers;
-use plugin_support::{ANSWER, component, rule_core, trapping};
+use plugin_support::{ANSWER, WIT, component, component_of, rule_core, rule_core_of, trapping};
 use tempfile::TempDir;
 
 /// Longer than any reload takes on a busy machine.
@@ -122,8 +122,16 @@ fn what_is_wrong_leaves_the_running_rules_and_is_said_in_one_line() {
     invalid("not a WebAssembly file", &|| own(b"<html>"));
     invalid("a core module", &|| own(&wat::parse_str("(module)").unwrap()));
     invalid("another world", &|| own(&wat::parse_str("(component)").unwrap()));
-    let import = "(component (import \"wasi:sockets/tcp@0.2.0\" (instance)))";
-    invalid("own.wasm", &|| own(&wat::parse_str(import).unwrap()));
+    let net = "package acme:net@1.0.0; interface socket { open: func(); }";
+    let world = "package acme:rule; world wild { import acme:net/socket@1.0.0; \
+                 export pipeline:plugin/rules@0.1.0; }";
+    let import = r#"(import "acme:net/socket@1.0.0" "open" (func))"#;
+    let core = rule_core(ANSWER, ANSWER, import, "");
+    let imports = "imports acme:net/socket@1.0.0, which no plugin gets";
+    invalid(imports, &|| own(&component_of(&[WIT, net, world], "wild", &core)));
+    let (wit, core) =
+        (WIT.replace("@0.1.0;", "@0.2.0;"), rule_core_of("0.2.0", ANSWER, ANSWER, "", ""));
+    invalid("this host speaks version 0.1.0", &|| own(&component_of(&[&wit], "rule", &core)));
     let trap = component("rule", &rule_core("unreachable", ANSWER, "", ""));
     invalid("configure failed: trap", &|| own(&trap));
     invalid("No such file", &|| fs::remove_file(watched.path("own.wasm")).unwrap());
