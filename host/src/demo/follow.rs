@@ -3,15 +3,14 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
-use super::client::{self, ConnectError, Trouble};
+use super::client::ConnectError;
+use super::reader::{self, Reader};
 use super::stop::Stop;
 use super::view::Seen;
 use crate::kafka::ClientSettings;
@@ -27,27 +26,13 @@ pub enum Start {
 
 /// Reads all partitions of one topic, committed records only.
 pub struct Follower {
-    consumer: BaseConsumer<Context>,
+    consumer: Reader,
     topic: String,
     brokers: String,
 }
 
 /// Between two looks at the stop flag while nothing comes.
 const POLL_MAX: Duration = Duration::from_millis(50);
-
-struct Context(Trouble);
-
-impl ClientContext for Context {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.0.log.write(level, facility, line);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.note(&error, reason);
-    }
-}
-
-impl ConsumerContext for Context {}
 
 impl Follower {
     /// Connects and begins to fetch. The partitions are those of now: more of them are not noticed.
@@ -57,23 +42,9 @@ impl Follower {
         start: Start,
         stop: &Stop,
     ) -> Result<Self, ConnectError> {
-        let trouble = Trouble::default();
-        let consumer: BaseConsumer<Context> = settings
-            .plain(&[
-                // librdkafka hands nothing out without a name for the group, though none is joined.
-                ("group.id", "host-view"),
-                ("enable.auto.commit", "false"),
-                ("enable.auto.offset.store", "false"),
-                ("isolation.level", "read_committed"),
-                ("auto.offset.reset", "earliest"),
-                ("allow.auto.create.topics", "false"),
-                // The embedded broker keeps an empty answer for the whole of it.
-                ("fetch.wait.max.ms", "100"),
-            ])
-            .create_with_context(Context(trouble.clone()))
-            .map_err(|error| ConnectError::making(&error))?;
-        let count =
-            client::partitions(consumer.client(), &trouble, settings.brokers(), topic, stop)?;
+        // The embedded broker keeps an empty answer for the whole of it.
+        let more = [("fetch.wait.max.ms", "100")];
+        let (consumer, count) = reader::open(settings, topic, &more, stop)?;
         let offset = match start {
             Start::Beginning => Offset::Beginning,
             Start::End => Offset::End,

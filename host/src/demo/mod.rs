@@ -6,6 +6,7 @@ pub mod follow;
 pub mod generate;
 pub mod live;
 pub mod pace;
+mod reader;
 pub mod screen;
 pub mod send;
 pub mod stop;

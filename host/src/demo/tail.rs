@@ -4,13 +4,13 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
-use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::client::{self, ANSWER_MAX, ConnectError, Trouble};
+use super::client::{ANSWER_MAX, ConnectError};
+use super::reader::{self, Reader};
 use super::stop::Stop;
 use crate::chain::{Copied, Header, Record};
 use crate::kafka::ClientSettings;
@@ -22,21 +22,11 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Reads all partitions of one topic, committed records only.
 pub struct Tail {
-    consumer: BaseConsumer<Context>,
+    consumer: Reader,
     /// Partitions that are not at their end yet.
     open: usize,
     brokers: String,
 }
-
-struct Context(Trouble);
-
-impl ClientContext for Context {
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.0.note(&error, reason);
-    }
-}
-
-impl ConsumerContext for Context {}
 
 impl Tail {
     /// Connects, and goes to the last `count` records: as many of each partition, or fewer where one
@@ -47,22 +37,9 @@ impl Tail {
         count: u64,
         stop: &Stop,
     ) -> Result<Self, ConnectError> {
-        let trouble = Trouble::default();
-        let consumer: BaseConsumer<Context> = settings
-            .plain(&[
-                // librdkafka hands nothing out without a name for the group, though none is joined.
-                ("group.id", "host-diff"),
-                ("enable.auto.commit", "false"),
-                ("enable.auto.offset.store", "false"),
-                ("enable.partition.eof", "true"),
-                ("isolation.level", "read_committed"),
-                ("auto.offset.reset", "earliest"),
-                ("allow.auto.create.topics", "false"),
-            ])
-            .create_with_context(Context(trouble.clone()))
-            .map_err(|error| ConnectError::making(&error))?;
+        let more = [("enable.partition.eof", "true")];
+        let (consumer, partitions) = reader::open(settings, topic, &more, stop)?;
         let brokers = settings.brokers().to_owned();
-        let partitions = client::partitions(consumer.client(), &trouble, &brokers, topic, stop)?;
         let mut ends = Vec::new();
         for partition in 0..partitions {
             let found = consumer.fetch_watermarks(topic, partition, ANSWER_MAX);
