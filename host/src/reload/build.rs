@@ -1,9 +1,13 @@
-//! Makes a generation of what is in the plugins folder: read, compiled, configured and tried, on a
-//! thread of its own, while the running one goes on.
+//! Makes a generation of what is in the plugins folder: read, compiled, configured and tried, on
+//! threads of its own, while the running one goes on.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
+
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use super::compare::{changes, restart_keys};
 use super::examples::examples;
@@ -12,6 +16,7 @@ use super::shadows::Shadows;
 use crate::chain::Chain;
 use crate::config::{self, FILE_NAME, Overrides, Problem, Problems};
 use crate::pipeline::{Files, Generation, Loader};
+use crate::shadow::stand_back;
 use crate::worker::{ErrorLimits, Seen};
 
 /// Problems that one line tells; the rest is counted.
@@ -179,6 +184,18 @@ impl Builder {
     }
 }
 
+/// Threads for one build, which end with it. What is spawned on them is compiled by them as well, at
+/// low priority, and never by all cores: the workers come first.
+pub(super) fn threads() -> Result<ThreadPool, ThreadPoolBuildError> {
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    ThreadPoolBuilder::new()
+        .num_threads(cores.saturating_sub(1).max(1))
+        .thread_name(|number| format!("build-{number}"))
+        // Where it is not allowed they run like any other thread.
+        .start_handler(|_| _ = stand_back())
+        .build()
+}
+
 /// A chain for each worker, and the candidates beside them.
 pub(super) fn chains(
     generation: &Generation,
@@ -210,4 +227,25 @@ fn one_line(problems: &Problems) -> String {
         lines.push(format!("and {} more, see `host check`", problems.len() - lines.len()));
     }
     lines.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use rayon::iter::{IntoParallelIterator as _, ParallelIterator as _};
+
+    use super::*;
+    use crate::shadow::behind;
+
+    #[test]
+    fn what_a_build_does_in_parallel_stands_back_and_leaves_a_core() {
+        let threads = threads().expect("threads");
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        assert!(threads.current_num_threads() < cores.max(2));
+        let all = threads.install(|| {
+            // As wasmtime does it with the functions of a plugin.
+            (0..1_000).into_par_iter().map(|_| behind()).collect::<Vec<_>>()
+        });
+        assert!(all.iter().all(|behind| *behind > 0), "{all:?}");
+        assert_eq!(behind(), 0);
+    }
 }

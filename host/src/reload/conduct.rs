@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-use super::build::{Builder, Built, Order, Ready, Verdict, chains};
+use super::build::{Builder, Built, Order, Ready, Verdict, chains, threads};
 use super::history::{self, Keeper, Source};
 use super::status::{Kind, Outcome, StageInfo, Status};
 use super::watch::Watch;
@@ -196,8 +196,11 @@ impl Conductor {
             });
             let _ = events.send(Event::Built(Box::new(built)));
         };
-        match std::thread::Builder::new().name("build".into()).spawn(work) {
-            Ok(_) => self.is_building = true,
+        match threads() {
+            Ok(threads) => {
+                threads.spawn(work);
+                self.is_building = true;
+            }
             Err(error) => self.refuse(Kind::Invalid, format!("starting a thread: {error}")),
         }
     }

@@ -3,9 +3,9 @@
 //! when it turns out to be broken. Never touches a worker's state: it puts chains where workers look
 //! for them, and reads what they publish.
 //!
-//! [`Reload::start`] runs one thread that decides (`conduct`) and, for each build, one that
-//! works, so that going back never waits for a compiler. The thread that decides also keeps what
-//! ran in the [`history`], from which a person can put files back into the folder.
+//! [`Reload::start`] runs one thread that decides (`conduct`) and, for each build, others that
+//! work, at low priority, so that going back never waits for a compiler. The thread that decides
+//! also keeps what ran in the [`history`], from which a person can put files back into the folder.
 
 mod build;
 mod compare;

@@ -6,11 +6,15 @@
 
 mod difference;
 mod pair;
+mod priority;
 mod report;
 mod thread;
 
 pub use difference::{FieldChange, Kind};
 pub use pair::Pair;
+#[cfg(test)]
+pub(crate) use priority::behind;
+pub use priority::stand_back;
 pub use report::{Keep, Report, Sample, Side};
 pub use thread::{Feed, Info, QUEUE_BATCHES, Shadow, Status};
 

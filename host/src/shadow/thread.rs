@@ -14,8 +14,6 @@ use crate::chain::Copied;
 
 /// Batches that wait to be compared; what comes while they do is not compared.
 pub const QUEUE_BATCHES: usize = 4;
-/// Added to the thread's niceness: the workers come first.
-const NICE: i32 = 10;
 /// Examples that the status shows.
 const SAMPLES: usize = 10;
 /// How often the log says what differs.
@@ -99,7 +97,7 @@ impl Shadow {
 
     fn run(&self, mut pair: Pair, waiting: &Receiver<Arc<Copied>>) {
         // Where it is not allowed the comparison runs like any other thread.
-        let _ = rustix::process::nice(NICE);
+        let _ = super::stand_back();
         let (mut said, mut told) = (None::<Instant>, 0);
         loop {
             match waiting.recv_timeout(SAY) {
