@@ -268,4 +268,10 @@ fn all_that_is_wrong_is_told_at_once() {
          /conditions/3: give exactly one of `in`, `missing`, `type`, `format`, or a range (`min`, \
          `max` or both)",
     );
+    check_refused::<Anomaly>(
+        json!({ "conditions": [{ "code": "a", "field": "a" }] }),
+        "/conditions/0/field: `a` is no JSON Pointer: write `/a`\n\
+         /conditions/0: give exactly one of `in`, `missing`, `type`, `format`, or a range (`min`, \
+         `max` or both)",
+    );
 }

@@ -98,7 +98,10 @@ impl Draft {
             let table = parent(at).filter(|table| !table.is_empty());
             let table = table.filter(|at| self.tree.pointer(at).is_some_and(Value::is_object));
             let beside = table.is_some() && needed.iter().any(|guess| parent(guess) == table);
-            if !beside && !self.follows(at) {
+            // About what is around a guess: said without it as well, unless it is needed.
+            let around = needed.iter().any(|guess| is_within(guess, at));
+            let inside = self.guesses.iter().any(|guess| is_within(at, guess));
+            if !beside && !around && !inside {
                 self.problems.add(self.as_written(at), message);
             }
         }

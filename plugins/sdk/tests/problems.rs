@@ -150,6 +150,11 @@ fn what_only_follows_from_another_problem_is_not_told() {
             "/region: names nothing: choose another",
         ],
     );
+    // Whatever stands for `mode`, the two are beside each other.
+    check(
+        json!({ "region": "/r", "limit": 20, "mode": 1, "pair": [1, 2], "ports": { "1": true } }),
+        &["/mode: write `fast` or `exact`", "both `pair` and `ports`: take one out"],
+    );
     // Without its weight a step cannot be read, but the others can.
     let nested = json!({ "name": "a", "weight": 1, "then": { "name": "a", "weight": 2 } });
     check(
