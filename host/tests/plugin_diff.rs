@@ -91,7 +91,10 @@ fn what_is_wrong_with_the_call_is_told() {
     let args = ["filter", "filter", "--stage", "fliter", "--input", "events.jsonl"];
     check(folder, &args, 2, &[], "there is no stage \"fliter\"; there are filter, timestamps");
     let args = ["filter", "filter", "--settings", "{\"conditons\": 1}", "--input", "events.jsonl"];
-    check(folder, &args, 2, &[], "conditons");
+    check(folder, &args, 2, &[], "--settings: stage \"filter\" settings.conditons: unknown key");
+    let wrong = r#"{"keep": "some", "conditions": [{"field": "x", "equals": 1}]}"#;
+    let args = ["filter", "filter", "--new-settings", wrong, "--input", "events.jsonl"];
+    check(folder, &args, 2, &[], "--new-settings: stage \"filter\" settings.conditions[0].field");
     fs::write(folder.join("broken.wasm"), "not wasm").unwrap();
     check(folder, &["filter", "broken", "--input", "events.jsonl"], 2, &[], "broken.wasm");
 }

@@ -23,7 +23,7 @@ mod windows;
 pub use parse::{Draft, Overrides, PropertyCheck, parse, read};
 pub use problem::{Place, Problem, Problems};
 pub use properties::{Properties, Property};
-pub use stages::Against;
+pub use stages::{Against, GivenSettings};
 pub use start::StartAt;
 pub use topics::check_name;
 pub use types::{

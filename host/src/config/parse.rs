@@ -78,11 +78,20 @@ impl Draft {
     }
 
     /// Notes that a stage's plugin refuses its settings: all that its text tells, each problem at
-    /// its place.
+    /// its place, or at the flag that gave the settings.
     pub fn settings_problem(&mut self, stage: &Stage, text: &str) {
         for remark in stage.spots.settings.remarks(text) {
             let key = format!("stage {:?} {}", stage.name, remark.key);
-            self.problems.add(Some(remark.place), key, remark.message, "");
+            match stage.spots.flag {
+                None => self.problems.add(Some(remark.place), key, remark.message, ""),
+                Some(flag) => self.problems.push(Problem {
+                    file: flag.to_owned(),
+                    place: None,
+                    key,
+                    message: remark.message,
+                    help: String::new(),
+                }),
+            }
         }
     }
 

@@ -113,6 +113,19 @@ impl Spot {
         Self { place, inside: Inside::Nothing }
     }
 
+    /// Settings that are in no file: everything in them has the same place.
+    pub(super) fn all_at(place: Place, value: &serde_json::Value) -> Self {
+        let of = |value| Self::all_at(place, value);
+        let inside = match value {
+            serde_json::Value::Object(members) => Inside::Members(
+                members.iter().map(|(name, value)| (name.clone(), of(value))).collect(),
+            ),
+            serde_json::Value::Array(items) => Inside::Items(items.iter().map(of).collect()),
+            _ => Inside::Nothing,
+        };
+        Self { place, inside }
+    }
+
     /// What a plugin's refusal of these settings says, each problem at its place. The form of the
     /// text is described at `configure` in `wit/rules.wit`.
     pub(super) fn remarks(&self, text: &str) -> Vec<Remark> {

@@ -16,6 +16,8 @@ pub(super) struct Spots {
     /// Its name, or what it has its name from.
     pub name: Place,
     pub settings: Spot,
+    /// The flag that the settings are from, where that is not the file.
+    pub flag: Option<&'static str>,
 }
 
 /// One of two plugins for the same place.
@@ -23,8 +25,17 @@ pub(super) struct Spots {
 pub struct Against {
     /// Its name.
     pub plugin: String,
-    /// Its settings as a JSON object, where they are not the stage's.
-    pub settings: Option<String>,
+    /// Its settings, where they are not the stage's.
+    pub settings: Option<GivenSettings>,
+}
+
+/// Settings that are in no file.
+#[derive(Clone, Debug)]
+pub struct GivenSettings {
+    /// The flag that they were given with.
+    pub flag: &'static str,
+    /// A JSON object.
+    pub json: serde_json::Map<String, serde_json::Value>,
 }
 
 /// The stages that name a plugin.
@@ -80,7 +91,7 @@ fn read_stage(
         table.problem(name_key, message, "give this one a `name` of its own");
     }
     let place_of = |key| table.place_of(key).expect("the table was read");
-    let spots = Arc::new(Spots { name: place_of(name_key), settings: spot });
+    let spots = Arc::new(Spots { name: place_of(name_key), settings: spot, flag: None });
     let candidate = table.table("shadow");
     let stage = plugin.zip(name).map(|(plugin, name)| {
         let place = place_of("plugin");
@@ -113,7 +124,7 @@ fn read_candidate(document: &Document, table: Table<'_>, stage: &Stage) -> Optio
     if table.value("settings").is_some() {
         let (settings, spot) = settings::read(document, &table);
         candidate.settings = settings;
-        candidate.spots = Arc::new(Spots { name: stage.spots.name, settings: spot });
+        candidate.spots = Arc::new(Spots { name: stage.spots.name, settings: spot, flag: None });
     }
     candidate.place = table.place_of("plugin").expect("the table is there");
     table.finish();
@@ -139,13 +150,26 @@ pub(super) fn put_against(
             settings: Arc::from("{}"),
             limits: limits.stage,
             place,
-            spots: Arc::new(Spots { name: place, settings: Spot::empty(place) }),
+            spots: Arc::new(Spots { name: place, settings: Spot::empty(place), flag: None }),
             shadow: None,
         }
     });
     live.plugin = old.plugin;
-    live.settings = old.settings.map_or(live.settings, Arc::from);
-    let settings = new.settings.map_or_else(|| live.settings.clone(), Arc::from);
-    live.shadow = Some(Box::new(Stage { plugin: new.plugin, settings, ..live.clone() }));
+    if let Some(given) = old.settings {
+        give(&mut live, given);
+    }
+    let mut candidate = Stage { plugin: new.plugin, ..live.clone() };
+    if let Some(given) = new.settings {
+        give(&mut candidate, given);
+    }
+    live.shadow = Some(Box::new(candidate));
     stages.push(live);
+}
+
+fn give(stage: &mut Stage, given: GivenSettings) {
+    let GivenSettings { flag, json } = given;
+    let (name, json) = (stage.spots.name, serde_json::Value::from(json));
+    stage.settings = Arc::from(json.to_string());
+    let settings = Spot::all_at(stage.place, &json);
+    stage.spots = Arc::new(Spots { name, settings, flag: Some(flag) });
 }

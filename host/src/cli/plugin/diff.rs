@@ -13,7 +13,7 @@ use crate::cli::args::PluginsArgs;
 use crate::cli::connect::ConnectArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::properties;
-use crate::config::{self, Against, Draft, FILE_NAME, Overrides};
+use crate::config::{self, Against, Draft, FILE_NAME, GivenSettings, Overrides};
 use crate::demo::client::ConnectError;
 use crate::demo::stop::Stop;
 use crate::demo::tail::Tail;
@@ -28,8 +28,8 @@ use crate::shadow::{Keep, Pair, Report};
 Examples:
   host plugin diff filter filter-next --brokers localhost:9092 --last 100000
   host plugin diff filter ../filter/filter.wasm --input events.jsonl
-  host plugin diff anomaly anomaly --new-settings '{\"conditions\": []}' \\
-       --brokers localhost:9092
+  host plugin diff categorize categorize --new-settings '{\"fallback\": false}' \\
+      --brokers localhost:9092
   host plugin diff plugins/ ../plugins-next/ --brokers localhost:9092
       (all stages)
 
@@ -66,11 +66,11 @@ pub struct DiffArgs {
 
     /// Settings as a JSON object, for both [default: the stage's]
     #[arg(long, env = "HOST_SETTINGS", value_name = "JSON", value_parser = object)]
-    settings: Option<String>,
+    settings: Option<Object>,
 
     /// Settings as a JSON object, for NEW
     #[arg(long, env = "HOST_NEW_SETTINGS", value_name = "JSON", value_parser = object)]
-    new_settings: Option<String>,
+    new_settings: Option<Object>,
 
     /// The topic to read [default: the source's]
     #[arg(long, env = "HOST_TOPIC", value_name = "TOPIC")]
@@ -96,11 +96,12 @@ pub struct DiffArgs {
 /// Records that go through both sides at a time.
 const BATCH: usize = 1_000;
 
-fn object(text: &str) -> Result<String, String> {
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text) {
-        Ok(_) => Ok(text.to_owned()),
-        Err(error) => Err(format!("expected a JSON object such as {{\"keep\": \"all\"}}: {error}")),
-    }
+/// Settings as a flag has them.
+type Object = serde_json::Map<String, serde_json::Value>;
+
+fn object(text: &str) -> Result<Object, String> {
+    serde_json::from_str(text)
+        .map_err(|error| format!("expected a JSON object such as {{\"keep\": \"all\"}}: {error}"))
 }
 
 /// Runs the command.
@@ -174,14 +175,12 @@ fn sides(args: &DiffArgs) -> Result<(Generation, Pair, String)> {
     let stage = stage(args, &draft)?;
     // Both may be of the same name: each has one that no plugin of the folder can have.
     let names = [format!("old {}", old.display()), format!("new {}", new.display())];
-    let new_settings = args.new_settings.clone().or_else(|| args.settings.clone());
+    let given = |flag, json: &Option<Object>| json.clone().map(|json| GivenSettings { flag, json });
+    let settings = given("--settings", &args.settings);
+    let new_settings = given("--new-settings", &args.new_settings).or_else(|| settings.clone());
     let against = |plugin: &String, settings| Against { plugin: plugin.clone(), settings };
     let place = stage.map(|stage| draft.stages()[stage].name.clone());
-    draft.put_against(
-        stage,
-        against(&names[0], args.settings.clone()),
-        against(&names[1], new_settings),
-    );
+    draft.put_against(stage, against(&names[0], settings), against(&names[1], new_settings));
     let loader = Loader::new(folder, None)?.with_defaults();
     let loader = loader.with_file(&names[0], &old).with_file(&names[1], &new);
     let generation = loader.load(draft)?;
