@@ -31,8 +31,9 @@ pub fn run(args: &CheckArgs) -> anyhow::Result<()> {
             problems
         })?;
         let (Examples { records, rejected }, file) = (examples, file.display());
+        let s = if records == 1 { "" } else { "s" };
         text +=
-            &format!("  proven with   {file}: {records} records, {rejected} of them rejected\n");
+            &format!("  proven with   {file}: {records} record{s}, {rejected} of them rejected\n");
     }
     std::io::stdout().write_all(text.as_bytes())?;
     Ok(())
