@@ -103,6 +103,9 @@ fn settings_that_the_plugin_refuses_are_a_problem_at_their_place() {
         "error: 1 problem found",
     ];
     check(host(&folder).arg("check"), 2, &[], &expected);
+    let candidate = "[stage.shadow]\nplugin = \"filter\"";
+    let folder = folder_with_stages(&format!("{filter}conditions = []\n{candidate}"));
+    check(host(&folder).arg("check"), 2, &[], &expected);
     let folder = folder_with_stages(&format!("{filter}keep = \"any\""));
     check(host(&folder).arg("check"), 0, &["stage         phones: rule filter.wasm\n"], &[]);
     let files: Vec<_> = fs::read_dir(folder.path()).expect("the folder").collect();

@@ -92,6 +92,7 @@ fn what_is_wrong_with_the_call_is_told() {
     check(folder, &args, 2, &[], "there is no stage \"fliter\"; there are filter, timestamps");
     let args = ["filter", "filter", "--settings", "{\"conditons\": 1}", "--input", "events.jsonl"];
     check(folder, &args, 2, &[], "--settings: stage \"filter\" settings.conditons: unknown key");
+    check(folder, &args, 2, &[], "error: 2 problems found");
     let wrong = r#"{"keep": "some", "conditions": [{"field": "x", "equals": 1}]}"#;
     let args = ["filter", "filter", "--new-settings", wrong, "--input", "events.jsonl"];
     check(folder, &args, 2, &[], "--new-settings: stage \"filter\" settings.conditions[0].field");

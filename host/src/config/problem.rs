@@ -71,9 +71,11 @@ impl Problems {
         self.list.iter()
     }
 
-    /// Adds a problem.
+    /// Adds a problem, unless it is there already: two plugins may refuse the same settings.
     pub fn push(&mut self, problem: Problem) {
-        self.list.push(problem);
+        if !self.list.contains(&problem) {
+            self.list.push(problem);
+        }
     }
 
     /// Adds a problem in the file itself.
