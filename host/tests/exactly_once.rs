@@ -2,7 +2,7 @@
 //! out must be what an exact simulation of the input says. And the same with one rule of delivery
 //! switched off, which must show.
 //!
-//! A longer run: `EXACTLY_ONCE_SEEDS=20 EXACTLY_ONCE_EVENTS=1000000 cargo test -p host --test
+//! A longer run: `EXACTLY_ONCE_SEEDS=20 EXACTLY_ONCE_EVENTS=1000000 cargo test --test
 //! exactly_once -- --nocapture`; `EXACTLY_ONCE_FIRST` is its first seed.
 
 #![allow(clippy::print_stdout, reason = "each seed says in a line what was done and found")]
