@@ -10,7 +10,10 @@ use std::path::Path;
 /// A room and what it may import from this crate.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("admin", &["reload", "shadow", "worker"]),
-    ("bench", &["admin", "chain", "config", "demo", "kafka", "pipeline", "plugin", "worker"]),
+    (
+        "bench",
+        &["admin", "chain", "config", "demo", "kafka", "pipeline", "plugin", "reload", "worker"],
+    ),
     ("chain", &["event"]),
     (
         "cli",

@@ -17,6 +17,8 @@ pub enum Control {
     TimerByOutput,
     /// `no-probation`: the errors of new rules are not looked at before a commit.
     NoProbation,
+    /// `swap-in-transaction`: new rules are taken without a commit of what the old ones made.
+    SwapInTransaction,
 }
 
 impl Control {
@@ -34,6 +36,7 @@ fn chosen() -> Option<Control> {
             "no-rewind" => Control::NoRewind,
             "timer-by-output" => Control::TimerByOutput,
             "no-probation" => Control::NoProbation,
+            "swap-in-transaction" => Control::SwapInTransaction,
             _ => return None,
         };
         tracing::error!(?control, "a rule of delivery is broken on purpose: for tests only");

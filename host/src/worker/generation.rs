@@ -57,7 +57,7 @@ impl Worker {
             std::thread::sleep(WAIT);
             return Ok(false);
         }
-        if !self.commit_or_wait()? {
+        if !Control::SwapInTransaction.is_on() && !self.commit_or_wait()? {
             return Ok(false);
         }
         let Some(Taken { trial, chain, feeds }) = self.offers.take(self.number) else {

@@ -126,13 +126,16 @@ impl Process {
         fs::read_to_string(&self.log).unwrap()
     }
 
+    /// The address of its admin server, in its last life.
+    pub fn admin(&self) -> String {
+        let log = self.log();
+        log.rsplit("admin=").next().unwrap().split_whitespace().next().unwrap().to_owned()
+    }
+
     /// Asks its admin server: the status, and the body as JSON.
     pub fn ask(&self, method: &str, path: &str) -> (u16, serde_json::Value) {
         const ANSWER: Duration = Duration::from_secs(30);
-        let log = self.log();
-        // That of its last life.
-        let address = log.rsplit("admin=").next().unwrap().split_whitespace().next().unwrap();
-        let mut stream = TcpStream::connect(address).unwrap();
+        let mut stream = TcpStream::connect(self.admin()).unwrap();
         stream.set_read_timeout(Some(ANSWER)).unwrap();
         write!(stream, "{method} {path} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\r\n")
             .unwrap();
