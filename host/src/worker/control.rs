@@ -17,7 +17,8 @@ pub enum Control {
     TimerByOutput,
     /// `no-probation`: the errors of new rules are not looked at before a commit.
     NoProbation,
-    /// `swap-in-transaction`: new rules are taken without a commit of what the old ones made.
+    /// `swap-in-transaction`: new rules are taken whenever they are there, without a commit of what
+    /// the old ones made, and a worker in whose hands these are goes on until then.
     SwapInTransaction,
 }
 

@@ -49,7 +49,8 @@ impl Worker {
     /// False while there is none that may go on.
     pub(super) fn take_newest(&mut self) -> Result<bool, Failure> {
         if self.offers.newest() == self.running.trial.number {
-            if self.running.trial.condemned().is_none() {
+            let goes_on = self.running.trial.condemned().is_none();
+            if goes_on || Control::SwapInTransaction.is_on() {
                 return Ok(true);
             }
             self.step("waiting for the rules to go back to");
