@@ -56,7 +56,7 @@ impl Totals {
 
 impl fmt::Display for Totals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} events", self.events)?;
+        write!(f, "{} event{}", self.events, if self.events == 1 { "" } else { "s" })?;
         let parts = [
             (self.invalid, "invalid"),
             (self.missing, "with a missing field"),
@@ -393,6 +393,8 @@ mod tests {
         let mut lines = Lines(Vec::new());
         let totals = send(&mut generator, Some(3), None, &Stop::new(), &mut lines, &mut |_| {});
         assert_eq!(totals.expect("sent").to_string(), "3 events (3 invalid)");
+        let one = Totals { events: 1, ..Totals::default() };
+        assert_eq!(one.to_string(), "1 event");
         assert_eq!(lines.0.iter().filter(|byte| **byte == b'\n').count(), 3);
         let mix = Mix { late: 1.0, duplicates: 1.0, ..Mix::default() };
         let mut generator = Generator::new(Spec { mix, ..Spec::default() });
