@@ -6,6 +6,7 @@ mod meter;
 mod piped;
 mod report;
 mod scratch;
+pub mod swaps;
 
 use std::time::Duration;
 

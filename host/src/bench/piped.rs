@@ -57,15 +57,19 @@ fn follow(
             meter.committed(seen)?;
         }
         super::check_moving(moved.elapsed(), seen, events)?;
-        drain(pool);
-        if let Some(ended) = pool.watch() {
-            return Err(failed(ended));
-        }
+        look_after(pool)?;
     }
     Ok(Some(meter))
 }
 
-fn end(pool: &mut Pool) -> Result<()> {
+/// An error if the workers have ended, or hang.
+pub fn look_after(pool: &mut Pool) -> Result<()> {
+    drain(pool);
+    pool.watch().map_or(Ok(()), |ended| Err(failed(ended)))
+}
+
+/// Waits for the end of workers that were asked to stop.
+pub fn end(pool: &mut Pool) -> Result<()> {
     loop {
         drain(pool);
         match pool.watch() {

@@ -176,7 +176,7 @@ impl fmt::Display for Report {
 }
 
 /// A whole number, its thousands set apart.
-fn grouped(number: f64) -> String {
+pub fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {

@@ -28,6 +28,13 @@ impl Scratch {
         self.name(name)
     }
 
+    /// A topic of another name under the prefix, which is made elsewhere.
+    pub fn adopt(&mut self, topic: String) {
+        if !self.topics.contains(&topic) {
+            self.topics.push(topic);
+        }
+    }
+
     /// The name of a group that is about to be joined.
     pub fn group(&mut self, name: &str) -> String {
         self.groups.push(self.name(name));

@@ -53,6 +53,11 @@ impl Offers {
         drop(before);
     }
 
+    /// What the newest generation is to the workers.
+    pub fn trial(&self) -> Arc<Trial> {
+        Arc::clone(&self.waiting.lock().unwrap_or_else(PoisonError::into_inner).trial)
+    }
+
     /// How many workers there are chains for.
     pub fn workers(&self) -> usize {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner).chains.len()

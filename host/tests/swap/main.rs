@@ -22,6 +22,7 @@ use ground::*;
 use plugin_support::{ANSWER, component, rule_core};
 use support::comparison::Promise;
 use support::pipeline::{Feed, PARTITIONS, Pipeline};
+use support::process::Process;
 use support::{SOON, mix};
 
 #[test]
@@ -121,4 +122,21 @@ fn what_is_broken_changes_nothing() {
     processes[0].terminate();
     assert_eq!(assert_exact(&pipeline, sent), BTreeSet::from([1]));
     assert_eq!(dead_letters(&pipeline), 0);
+}
+
+#[test]
+fn what_a_swap_costs_can_be_measured_and_every_record_is_accounted_for() {
+    let mut command = Process::command();
+    command.args(["bench", "--brokers", &broker().brokers(), "--json", "--swaps", "2"]);
+    let output = command.args(["--rate", "500", "--events", "100000", "--runs", "1"]).output();
+    let output = output.unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{log}");
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["swaps"], 2, "{report}");
+    let figures = ["written_ms", "committed_ms", "gap_ms", "quiet_gap_ms"];
+    assert!(figures.iter().all(|name| report[name]["max"].as_f64() > Some(0.0)), "{report}");
+    assert!(report["written_ms"]["p50"].as_f64() <= report["written_ms"]["p99"].as_f64());
+    let rate = &report["median"]["events_per_second"];
+    assert!(rate["compiled_to_none"].as_f64() > Some(0.0), "{report}");
 }
