@@ -18,8 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "bench", "chain", "config", "demo", "kafka", "pipeline", "plugin", "reload",
-            "shadow", "window", "worker",
+            "admin", "bench", "chain", "config", "demo", "event", "kafka", "pipeline", "plugin",
+            "reload", "shadow", "window", "worker",
         ],
     ),
     ("config", &[]),

@@ -62,6 +62,11 @@ impl Draft {
         stages.flat_map(|stage| std::iter::once(stage).chain(stage.shadow.as_deref()))
     }
 
+    /// The source's topic; empty where it is not named.
+    pub fn topic(&self) -> &str {
+        &self.config.source.topic.name
+    }
+
     /// The limits, a wrong one being at its default.
     pub fn limits(&self) -> &Limits {
         &self.config.limits
@@ -101,6 +106,18 @@ impl Draft {
         let config = &mut self.config;
         stages::put_against(&mut config.stages, &config.limits, stage, (old, new));
         (config.shadow, config.windows) = (Vec::new(), Vec::new());
+    }
+
+    /// A plugin in the place of a stage, or, with none, as a stage of this name that says nothing
+    /// else. Where no settings are given it has the stage's.
+    pub fn alone(&self, stage: Option<usize>, name: &str, plugin: Against) -> Stage {
+        stages::alone(&self.config.stages, &self.config.limits, (stage, name), plugin)
+    }
+
+    /// Leaves this stage only, and nobody who looks at what comes out of it.
+    pub fn leave(&mut self, stage: Stage) {
+        let config = &mut self.config;
+        (config.stages, config.shadow, config.windows) = (vec![stage], Vec::new(), Vec::new());
     }
 
     /// The configuration, if nothing is wrong with it.

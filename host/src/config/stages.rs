@@ -20,7 +20,7 @@ pub(super) struct Spots {
     pub flag: Option<&'static str>,
 }
 
-/// One of two plugins for the same place.
+/// A plugin for the place of a stage.
 #[derive(Clone, Debug)]
 pub struct Against {
     /// Its name.
@@ -141,19 +141,7 @@ pub(super) fn put_against(
 ) {
     stages.truncate(stage.map_or(0, |stage| stage + 1));
     stages.iter_mut().for_each(|stage| stage.shadow = None);
-    let mut live = stages.pop().unwrap_or_else(|| {
-        let place = Place { line: 1, column: 1, width: 1 };
-        Stage {
-            name: "stage".to_owned(),
-            plugin: old.plugin.clone(),
-            on_error: OnError::default(),
-            settings: Arc::from("{}"),
-            limits: limits.stage,
-            place,
-            spots: Arc::new(Spots { name: place, settings: Spot::empty(place), flag: None }),
-            shadow: None,
-        }
-    });
+    let mut live = stages.pop().unwrap_or_else(|| plain("stage", &old.plugin, limits));
     live.plugin = old.plugin;
     if let Some(given) = old.settings {
         give(&mut live, given);
@@ -172,4 +160,35 @@ fn give(stage: &mut Stage, given: GivenSettings) {
     stage.settings = Arc::from(json.to_string());
     let settings = Spot::all_at(stage.place, &json);
     stage.spots = Arc::new(Spots { name, settings, flag: Some(flag) });
+}
+
+/// A stage that says nothing but its plugin.
+fn plain(name: &str, plugin: &str, limits: &Limits) -> Stage {
+    let place = Place { line: 1, column: 1, width: 1 };
+    Stage {
+        name: name.to_owned(),
+        plugin: plugin.to_owned(),
+        on_error: OnError::default(),
+        settings: Arc::from("{}"),
+        limits: limits.stage,
+        place,
+        spots: Arc::new(Spots { name: place, settings: Spot::empty(place), flag: None }),
+        shadow: None,
+    }
+}
+
+/// A plugin in the place of a stage, or as a stage of this name that says nothing else.
+pub(super) fn alone(
+    stages: &[Stage],
+    limits: &Limits,
+    (stage, name): (Option<usize>, &str),
+    plugin: Against,
+) -> Stage {
+    let found = stage.map(|stage| stages[stage].clone());
+    let mut alone = found.unwrap_or_else(|| plain(name, &plugin.plugin, limits));
+    (alone.plugin, alone.shadow) = (plugin.plugin, None);
+    if let Some(given) = plugin.settings {
+        give(&mut alone, given);
+    }
+    alone
 }

@@ -15,7 +15,7 @@ use crate::plugin::{self, ConfigureError, ContentHash, Engine, LoadError, LoadLi
 
 /// Makes generations out of a plugins folder.
 pub struct Loader {
-    engine: Engine,
+    pub(super) engine: Engine,
     folder: PathBuf,
     with_defaults: bool,
     /// Plugins that lie elsewhere, by name.
@@ -75,7 +75,8 @@ impl Loader {
         self
     }
 
-    fn path(&self, plugin: &str) -> PathBuf {
+    /// Where the plugin of this name is looked for.
+    pub fn path(&self, plugin: &str) -> PathBuf {
         let own = self.files.get(plugin).cloned();
         own.unwrap_or_else(|| self.folder.join(format!("{plugin}.wasm")))
     }
@@ -269,7 +270,7 @@ pub(super) fn configure(
     Ok(Stage { name: stage.name.clone(), guest, on_error, topics: Arc::new([]) })
 }
 
-fn stage_limits(limits: &config::StageLimits) -> plugin::Limits {
+pub(super) fn stage_limits(limits: &config::StageLimits) -> plugin::Limits {
     plugin::Limits {
         memory_bytes: bytes(limits.memory),
         recycle_memory_bytes: bytes(limits.recycle_memory),

@@ -3,6 +3,7 @@
 
 mod content;
 mod generation;
+mod inspect;
 mod instance;
 mod job;
 mod shadow;
@@ -10,6 +11,7 @@ mod topics;
 
 pub use content::{Content, Files};
 pub use generation::{Generation, Loader, Times};
+pub use inspect::probe;
 pub use instance::Instance;
 pub use job::{Setup, job, spec};
 pub use topics::topic_names;

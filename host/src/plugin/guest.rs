@@ -72,7 +72,7 @@ impl Plugin {
     }
 }
 
-struct WasmRule(Slot<RuleWorld>);
+pub(super) struct WasmRule(pub Slot<RuleWorld>);
 
 impl Rule for WasmRule {
     fn plan(&self) -> &Plan {
@@ -96,9 +96,9 @@ impl Rule for WasmRule {
     }
 }
 
-struct WasmTransform {
-    slot: Slot<TransformWorld>,
-    topic: Box<str>,
+pub(super) struct WasmTransform {
+    pub slot: Slot<TransformWorld>,
+    pub topic: Box<str>,
 }
 
 impl Transform for WasmTransform {

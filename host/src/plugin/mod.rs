@@ -20,6 +20,7 @@ mod deserialize;
 mod engine;
 mod fault;
 mod guest;
+mod inspect;
 mod limits;
 mod load;
 mod log;
@@ -31,5 +32,6 @@ mod wit;
 
 pub use engine::{Engine, EngineError};
 pub use guest::ConfigureError;
+pub use inspect::{FirstBatch, Inspection, Probe, Producer};
 pub use limits::{Limits, LoadLimits, WASM_STACK_BYTES};
 pub use load::{ContentHash, Import, LoadError, Plugin, Problem, World, read};

@@ -57,6 +57,11 @@ impl<W: World> Slot<W> {
         &self.answer
     }
 
+    /// What the memories of its instance hold, in bytes; none while there is no instance.
+    pub fn memory_bytes(&self) -> Option<usize> {
+        self.live.as_ref().map(|live| live.store.data().memory.bytes)
+    }
+
     /// Calls the guest with so many events. After an error the instance is gone; the next call
     /// makes a fresh one.
     pub fn call<T>(

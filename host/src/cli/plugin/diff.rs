@@ -8,17 +8,16 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::difference::Shown;
+use super::{Object, draft, file, object, stem};
 use crate::chain::{Copied, Record};
 use crate::cli::args::PluginsArgs;
 use crate::cli::connect::ConnectArgs;
 use crate::cli::exit::{Exit, Failure};
-use crate::cli::properties;
-use crate::config::{self, Against, Draft, FILE_NAME, GivenSettings, Overrides};
+use crate::config::{Against, Draft, FILE_NAME, GivenSettings};
 use crate::demo::client::ConnectError;
 use crate::demo::stop::Stop;
 use crate::demo::tail::Tail;
 use crate::pipeline::{Generation, Loader};
-use crate::plugin::defaults;
 use crate::shadow::{Keep, Pair, Report};
 
 /// Run real records through two plugins, or two folders of plugins, and print what comes out
@@ -96,14 +95,6 @@ pub struct DiffArgs {
 /// Records that go through both sides at a time.
 const BATCH: usize = 1_000;
 
-/// Settings as a flag has them.
-type Object = serde_json::Map<String, serde_json::Value>;
-
-fn object(text: &str) -> Result<Object, String> {
-    serde_json::from_str(text)
-        .map_err(|error| format!("expected a JSON object such as {{\"keep\": \"all\"}}: {error}"))
-}
-
 /// Runs the command.
 pub fn run(args: &DiffArgs) -> Result<()> {
     let stop = Stop::on_signal().context("listening for signals")?;
@@ -170,7 +161,7 @@ fn sides(args: &DiffArgs) -> Result<(Generation, Pair, String)> {
         let what = format!("all stages of {} against {}", args.old.display(), args.new.display());
         return Ok((old, pair, what));
     }
-    let (old, new) = (file(folder, &args.old)?, file(folder, &args.new)?);
+    let (old, new) = (component(folder, &args.old)?, component(folder, &args.new)?);
     let mut draft = draft(folder, true)?;
     let stage = stage(args, &draft)?;
     // Both may be of the same name: each has one that no plugin of the folder can have.
@@ -194,32 +185,18 @@ fn sides(args: &DiffArgs) -> Result<(Generation, Pair, String)> {
     Ok((generation, pair, what))
 }
 
-fn draft(folder: &Path, may_be_missing: bool) -> Result<Draft> {
-    let (file, overrides) = (folder.join(FILE_NAME), Overrides::default());
-    Ok(match may_be_missing && !file.exists() {
-        false => config::read(&file, &overrides, &properties::problem)?,
-        true => {
-            let name = file.display().to_string();
-            config::parse(&name, defaults::PIPELINE_TOML, &overrides, &properties::problem)
-        }
-    })
-}
-
 /// The component that is meant.
-fn file(folder: &Path, named: &Path) -> Result<PathBuf> {
-    let in_folder = folder.join(format!("{}.wasm", named.display()));
-    if named.is_file() {
-        return Ok(named.to_owned());
-    }
-    if in_folder.is_file() {
-        return Ok(in_folder);
-    }
-    let (named, in_folder) = (named.display(), in_folder.display());
-    let text = format!(
-        "there is neither {named} nor {in_folder}: give a .wasm file, the name of a plugin in \
-         --plugins, or a folder with {FILE_NAME}"
-    );
-    Err(Failure::new(Exit::Input, text).into())
+fn component(folder: &Path, named: &Path) -> Result<PathBuf> {
+    let missing = || {
+        let in_folder = folder.join(format!("{}.wasm", named.display()));
+        let (named, in_folder) = (named.display(), in_folder.display());
+        let text = format!(
+            "there is neither {named} nor {in_folder}: give a .wasm file, the name of a plugin in \
+             --plugins, or a folder with {FILE_NAME}"
+        );
+        Failure::new(Exit::Input, text)
+    };
+    Ok(file(folder, named).ok_or_else(missing)?)
 }
 
 /// The stage whose place the two take.
@@ -231,9 +208,7 @@ fn stage(args: &DiffArgs, draft: &Draft) -> Result<Option<usize>> {
         let text = || format!("there is no stage {name:?}; there are {}", names.join(", "));
         return Ok(Some(found.ok_or_else(|| Failure::new(Exit::Input, text()))?));
     }
-    let stem = |path: &Path| path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let has =
-        |path: &Path| stages.iter().position(|stage| Some(&stage.plugin) == stem(path).as_ref());
+    let has = |path: &Path| stages.iter().position(|stage| stage.plugin == stem(path));
     Ok(has(&args.old).or_else(|| has(&args.new)))
 }
 

@@ -4,21 +4,31 @@
 mod diff;
 mod difference;
 mod history;
+mod inspect;
+mod list;
+mod look;
 mod rollback;
+
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
 use super::args::{PluginsArgs, StateArgs};
 use super::exit::{Exit, Failure};
+use super::properties;
+use crate::config::{self, Draft, FILE_NAME, Overrides, Problems};
+use crate::plugin::defaults;
 use crate::reload::history::{Record, Store, folder_name};
 
-/// Compare plugins, look at the rules that ran, and go back to earlier ones.
+/// Look at plugins, compare them, look at the rules that ran, and go back to earlier ones.
 #[derive(Args, Clone)]
 #[command(
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "\
 Examples:
+  host plugin list
+  host plugin inspect filter
   host plugin diff filter filter-next --brokers localhost:9092
   host plugin history"
 )]
@@ -32,6 +42,8 @@ pub struct PluginArgs {
 enum Command {
     Diff(Box<diff::DiffArgs>),
     History(history::HistoryArgs),
+    Inspect(inspect::InspectArgs),
+    List(list::ListArgs),
     Rollback(rollback::RollbackArgs),
 }
 
@@ -40,6 +52,8 @@ pub fn run(args: &PluginArgs) -> anyhow::Result<()> {
     match &args.command {
         Command::Diff(args) => diff::run(args),
         Command::History(args) => history::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::List(args) => list::run(args),
         Command::Rollback(args) => rollback::run(args),
     }
 }
@@ -77,6 +91,36 @@ impl WhichArgs {
             self.plugins.plugins.display()
         )
     }
+}
+
+/// The pipeline.toml of a folder, or, where it may be missing, the one that `run` would lay down.
+pub(super) fn draft(folder: &Path, may_be_missing: bool) -> Result<Draft, Problems> {
+    let (file, overrides) = (folder.join(FILE_NAME), Overrides::default());
+    if !may_be_missing || file.exists() {
+        return config::read(&file, &overrides, &properties::problem);
+    }
+    let name = file.display().to_string();
+    Ok(config::parse(&name, defaults::PIPELINE_TOML, &overrides, &properties::problem))
+}
+
+/// Settings on the command line.
+pub(super) fn object(text: &str) -> Result<Object, String> {
+    serde_json::from_str(text)
+        .map_err(|error| format!("expected a JSON object such as {{\"keep\": \"all\"}}: {error}"))
+}
+
+/// Settings as a flag has them.
+pub(super) type Object = serde_json::Map<String, serde_json::Value>;
+
+/// The component that is meant: a file, or the name of a plugin in the folder.
+pub(super) fn file(folder: &Path, named: &Path) -> Option<PathBuf> {
+    let in_folder = folder.join(format!("{}.wasm", named.display()));
+    [named.to_owned(), in_folder].into_iter().find(|path| path.is_file())
+}
+
+/// A plugin's name by its file.
+pub(super) fn stem(path: &Path) -> String {
+    path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// A time as it is shown: 2026-01-31 12:00:00Z.
