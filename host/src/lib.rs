@@ -9,6 +9,7 @@ pub mod config;
 pub mod demo;
 pub mod event;
 pub mod kafka;
+pub mod offline;
 pub mod pipeline;
 pub mod plugin;
 pub mod reload;

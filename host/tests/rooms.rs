@@ -18,14 +18,15 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "bench", "chain", "config", "demo", "event", "kafka", "pipeline", "plugin",
-            "reload", "shadow", "window", "worker",
+            "admin", "bench", "chain", "config", "demo", "event", "kafka", "offline", "pipeline",
+            "plugin", "reload", "shadow", "window", "worker",
         ],
     ),
     ("config", &[]),
     ("demo", &["chain", "kafka", "window", "worker"]),
     ("event", &[]),
     ("kafka", &[]),
+    ("offline", &["chain", "config", "pipeline", "shadow"]),
     ("pipeline", &["chain", "config", "kafka", "plugin", "shadow", "window", "worker"]),
     ("plugin", &["chain", "event"]),
     ("reload", &["chain", "config", "pipeline", "shadow", "worker"]),
@@ -43,7 +44,7 @@ const CRATE_IN: &[(&str, &[&str])] = &[
         "serde_json",
         &[
             "config", "event", "window", "demo", "admin", "cli", "bench", "plugin", "reload",
-            "shadow",
+            "shadow", "offline",
         ],
     ),
     ("axum", &["admin"]),

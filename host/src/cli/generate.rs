@@ -187,7 +187,7 @@ fn progress_bar(count: Option<u64>) -> ProgressBar {
 }
 
 /// Events per second, whole.
-fn rate(per_second: f64) -> String {
+pub(super) fn rate(per_second: f64) -> String {
     format!("{}/s", HumanCount(per_second.round() as u64))
 }
 
@@ -214,7 +214,7 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Milliseconds since the epoch.
-fn start(text: &str) -> Result<i64, String> {
+pub(super) fn start(text: &str) -> Result<i64, String> {
     if let Some(millis) = text.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1_000)) {
         return Ok(millis);
     }

@@ -16,6 +16,7 @@ pub mod plugin;
 pub mod properties;
 pub mod reset;
 pub mod run;
+pub mod tryout;
 pub mod view;
 
 use std::io::Write;
@@ -56,6 +57,7 @@ pub struct Cli {
 pub enum Command {
     Run(Box<RunArgs>),
     Check(CheckArgs),
+    Try(tryout::TryArgs),
     Generate(generate::GenerateArgs),
     View(view::ViewArgs),
     Health(health::HealthArgs),
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
         log::set_up(&cli.log).map_err(anyhow::Error::from).and_then(|()| match cli.command {
             Command::Run(args) => run::run(&args),
             Command::Check(args) => check::run(&args),
+            Command::Try(args) => tryout::run(&args),
             Command::Generate(args) => generate::run(&args),
             Command::View(args) => view::run(&args),
             Command::Health(args) => health::run(&args),

@@ -237,6 +237,10 @@ impl Generation {
 
     /// A chain of its own for one worker.
     pub fn chain(&self) -> anyhow::Result<Chain> {
+        self.chain_with(self.config.windows.iter().map(observer).collect())
+    }
+
+    pub(super) fn chain_with(&self, observers: Vec<Observer>) -> anyhow::Result<Chain> {
         let topic = &self.config.source.topic.name;
         let topics: Arc<[String]> = self.config.sink.further.clone().into();
         let mut stages = Vec::new();
@@ -246,7 +250,6 @@ impl Generation {
             configured.topics = topics.clone();
             stages.push(configured);
         }
-        let observers = self.config.windows.iter().map(observer).collect();
         Chain::new(stages, observers, limits(&self.config)).map_err(|errors| {
             let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
             anyhow::anyhow!(errors.join("; "))

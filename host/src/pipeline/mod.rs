@@ -6,6 +6,7 @@ mod generation;
 mod inspect;
 mod instance;
 mod job;
+mod offline;
 mod shadow;
 mod topics;
 

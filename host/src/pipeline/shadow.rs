@@ -52,7 +52,7 @@ impl Generation {
     }
 
     /// Some of the stages by themselves. Errors are to be counted, so nothing stops for them.
-    fn line(&self, stages: &[config::Stage]) -> anyhow::Result<Chain> {
+    pub(super) fn line(&self, stages: &[config::Stage]) -> anyhow::Result<Chain> {
         let topics: Arc<[String]> = self.config.sink.further.clone().into();
         let stage = |stage: &config::Stage| -> anyhow::Result<chain::Stage> {
             let topic = &self.config.source.topic.name;

@@ -174,6 +174,13 @@ fn object(value: Option<&[u8]>) -> Option<Value> {
     serde_json::from_slice(value?).ok().filter(Value::is_object)
 }
 
+/// The fields in which two values differ; none where one of them is no JSON object.
+pub fn field_changes(live: Option<&[u8]>, candidate: Option<&[u8]>) -> Option<Vec<FieldChange>> {
+    let mut changes = Vec::new();
+    compare(&object(live)?, &object(candidate)?, &mut String::new(), &mut changes);
+    Some(changes)
+}
+
 /// The fields in which two values differ; arrays are compared as a whole.
 fn compare(live: &Value, candidate: &Value, at: &mut String, changes: &mut Vec<FieldChange>) {
     let (Value::Object(one), Value::Object(other)) = (live, candidate) else {

@@ -10,7 +10,7 @@ mod priority;
 mod report;
 mod thread;
 
-pub use difference::{FieldChange, Kind};
+pub use difference::{FieldChange, Kind, field_changes};
 pub use pair::Pair;
 #[cfg(test)]
 pub(crate) use priority::behind;
