@@ -15,8 +15,8 @@ use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::args::PluginsArgs;
 use super::exit::{Exit, Failure};
 use super::generate::{rate, start};
-use super::plugin::{draft, file, object, stem};
-use crate::config::Against;
+use super::plugin::{Object, draft, file, object, stem};
+use crate::config::{Against, GivenSettings};
 use crate::demo::view::harmless;
 use crate::offline::{
     Became, Change, Counts, Did, Lines, LinesError, RunError, Runner, Step, write_outcomes,
@@ -54,7 +54,7 @@ pub struct TryArgs {
 
     /// Its settings as a JSON object [default: those of the stage that has it, or none]
     #[arg(long, env = "HOST_SETTINGS", value_name = "JSON", value_parser = object, requires = "plugin")]
-    settings: Option<String>,
+    settings: Option<Object>,
 
     /// The time of processing, as 2026-01-31T12:00:00Z or seconds since the epoch [default: now]
     #[arg(long, env = "HOST_NOW", value_name = "TIME", value_parser = start)]
@@ -127,7 +127,9 @@ impl TryArgs {
                 }
             }
             let stage = draft.stages().iter().position(|stage| stage.plugin == name);
-            let against = Against { plugin: name.clone(), settings: self.settings.clone() };
+            let settings = self.settings.clone();
+            let settings = settings.map(|json| GivenSettings { flag: "--settings", json });
+            let against = Against { plugin: name.clone(), settings };
             draft.leave(draft.alone(stage, &name, against));
         }
         Ok(loader.load(draft)?)
