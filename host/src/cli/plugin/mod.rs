@@ -85,8 +85,8 @@ impl WhichArgs {
     /// What to say where there are none.
     fn nothing(&self) -> String {
         format!(
-            "the history in {} has no generation of the plugins folder {}: `host run` begins it, \
-             unless [reload] history is 0",
+            "the history in {} has no generation of the plugins folder {} (--state-dir and --plugins \
+             name others): `host run` begins it, unless [reload] history is 0",
             self.state.state_dir.display(),
             self.plugins.plugins.display()
         )
