@@ -25,7 +25,8 @@ first stage that uses it.
 
 Exit codes:
   0  done
-  2  a plugin is missing, broken or refuses its settings, or pipeline.toml is wrong")]
+  2  a plugin is missing, broken or refuses its settings, or pipeline.toml is
+     wrong")]
 pub(super) struct ListArgs {
     /// The folder
     #[command(flatten)]
