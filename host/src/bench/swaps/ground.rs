@@ -143,8 +143,7 @@ impl<'a> Ground<'a> {
     }
 }
 
-/// A running pipeline. Where it is not [ended](Live::end) in order its workers go on; whoever gives
-/// it up ends the process.
+/// A running pipeline. Dropping it ends it.
 pub struct Live {
     pool: Pool,
     reload: Reload,
@@ -215,16 +214,14 @@ impl Live {
 
     /// Lets the workers commit what they have in hand, and waits for their end, and for that of a
     /// build that still runs: the next run would suffer by it.
-    pub fn end(self) -> Result<()> {
-        let Self { mut pool, reload, halt, statuses, .. } = self;
+    pub fn end(mut self) -> Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         // Whatever became of it: nothing is measured any more.
-        let _ = runtime.block_on(reload.handle().reload());
-        drop(reload);
-        halt.raise();
-        piped::end(&mut pool)?;
+        let _ = runtime.block_on(self.reload.handle().reload());
+        self.halt.raise();
+        piped::end(&mut self.pool)?;
         let sum = |counter: fn(&Counters) -> &AtomicU64| -> u64 {
-            statuses.iter().map(|status| counter(&status.counters).load(Relaxed)).sum()
+            self.statuses.iter().map(|status| counter(&status.counters).load(Relaxed)).sum()
         };
         let aborts = sum(|counters| &counters.aborts);
         let recoveries = sum(|counters| &counters.recoveries);
@@ -236,6 +233,14 @@ impl Live {
             );
         }
         Ok(())
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.halt.raise();
+        // Once it has ended in order there is nobody to wait for; else there is an error already.
+        let _ = piped::end(&mut self.pool);
     }
 }
 

@@ -20,7 +20,7 @@ use crate::config::Overrides;
 use crate::demo::stop::Stop;
 use crate::kafka::{ClientSettings, TopicSpec, ensure as ensure_topics};
 
-pub use report::Report;
+pub use report::{Quantiles, Report};
 
 /// Workers of the pipeline.
 const WORKERS: usize = 2;
@@ -59,6 +59,14 @@ pub fn measure(plan: &Plan, stop: &Stop) -> Result<Option<Report>> {
     let mut scratch = Scratch::new(plan.client.clone());
     let ground = ground::Ground::new(plan)?;
     let Some(paced) = paced::measure(&ground, &mut scratch, stop)? else { return Ok(None) };
+    let [written, gap, quiet] =
+        [&paced.written, &paced.gaps, &paced.quiet_gaps].map(|values| Quantiles::of(values));
+    tracing::info!(
+        written_p99_ms = written.p99,
+        gap_p99_ms = gap.p99,
+        quiet_gap_p99_ms = quiet.p99,
+        "measured"
+    );
     let Some(rounds) = saturated::measure(&ground, &mut scratch, stop)? else { return Ok(None) };
     Ok(Some(Report { rate: plan.rate, events: plan.events, paced, rounds }))
 }

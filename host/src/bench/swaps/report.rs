@@ -23,16 +23,20 @@ pub struct Report {
     pub rounds: Vec<Round>,
 }
 
-/// Half, 99 % and all of the values are no larger.
+/// What values are no larger than; each is one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-struct Quantiles {
-    p50: f64,
-    p99: f64,
-    max: f64,
+pub struct Quantiles {
+    /// Half of them are.
+    pub p50: f64,
+    /// 99 % of them are.
+    pub p99: f64,
+    /// All of them are.
+    pub max: f64,
 }
 
 impl Quantiles {
-    fn of(values: &[f64]) -> Self {
+    /// NaN without values.
+    pub fn of(values: &[f64]) -> Self {
         let mut sorted = values.to_vec();
         sorted.sort_by(f64::total_cmp);
         let at = |share: f64| {
