@@ -26,7 +26,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("demo", &["chain", "kafka", "window", "worker"]),
     ("event", &[]),
     ("kafka", &[]),
-    ("offline", &["chain", "config", "pipeline", "shadow"]),
+    ("offline", &["chain", "config", "pipeline", "plugin", "shadow"]),
     ("pipeline", &["chain", "config", "kafka", "plugin", "shadow", "window", "worker"]),
     ("plugin", &["chain", "event"]),
     ("reload", &["chain", "config", "pipeline", "shadow", "worker"]),

@@ -128,7 +128,7 @@ impl Loader {
     }
 
     /// The plugin of a file, compiled unless a generation that is still there has it.
-    fn plugin(
+    pub(super) fn plugin(
         &self,
         name: &str,
         bytes: &[u8],

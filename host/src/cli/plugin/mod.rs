@@ -8,6 +8,7 @@ mod inspect;
 mod list;
 mod look;
 mod rollback;
+mod test;
 
 use std::path::{Path, PathBuf};
 
@@ -20,7 +21,7 @@ use crate::config::{self, Draft, FILE_NAME, Overrides, Problems};
 use crate::plugin::defaults;
 use crate::reload::history::{Record, Store, folder_name};
 
-/// Look at plugins, compare them, look at the rules that ran, and go back to earlier ones.
+/// Look at plugins, test and compare them, look at the rules that ran, and go back to earlier ones.
 #[derive(Args, Clone)]
 #[command(
     subcommand_required = true,
@@ -29,6 +30,7 @@ use crate::reload::history::{Record, Store, folder_name};
 Examples:
   host plugin list
   host plugin inspect filter
+  host plugin test plugins/filter
   host plugin diff filter filter-next --brokers localhost:9092
   host plugin history"
 )]
@@ -45,6 +47,7 @@ enum Command {
     Inspect(inspect::InspectArgs),
     List(list::ListArgs),
     Rollback(rollback::RollbackArgs),
+    Test(test::TestArgs),
 }
 
 /// Runs the command.
@@ -55,6 +58,7 @@ pub fn run(args: &PluginArgs) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(args),
         Command::List(args) => list::run(args),
         Command::Rollback(args) => rollback::run(args),
+        Command::Test(args) => test::run(args),
     }
 }
 

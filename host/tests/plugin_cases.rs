@@ -1,0 +1,147 @@
+//! Test cases of plugins: those of the default ones, and the command that runs them.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use host::offline::{Case, Subject};
+use host::plugin::defaults::DEFAULTS;
+use serde_json::Value;
+use support::process::Process;
+use tempfile::TempDir;
+
+#[test]
+fn every_case_of_the_default_plugins_passes() {
+    for (name, _) in DEFAULTS {
+        let subject = Subject::load(name, None).unwrap();
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins").join(name);
+        let mut count = 0;
+        for entry in fs::read_dir(folder.join("cases")).unwrap() {
+            let case = Case::read(&entry.unwrap().path()).unwrap();
+            let failures = subject.test(&case).unwrap().failures;
+            assert!(failures.is_empty(), "{}: {failures:#?}", case.path.display());
+            count += 1;
+        }
+        assert!(count > 3, "{name} has {count} cases");
+    }
+}
+
+const CASE: &str = r#"# Phones only.
+[settings]
+conditions = [{ field = "/kind", equals = "phone" }]
+
+[[event]]
+in = '{"kind":"phone"}'
+kept = true
+
+[[event]]
+in = '{"kind":"tablet"}' # no phone
+kept = true
+
+[[event]]
+in = 'not JSON'
+
+[[refused]]
+says = "/kep: unknown"
+[refused.settings]
+kep = "all"
+"#;
+
+/// A plugin's source with one case.
+fn folder(name: &str, case: &str) -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let cases = folder.path().join(name).join("cases");
+    fs::create_dir_all(&cases).unwrap();
+    fs::write(cases.join("phones.toml"), case).unwrap();
+    folder
+}
+
+#[track_caller]
+fn test(folder: &Path, args: &[&str], code: i32) -> (String, String) {
+    let mut command = Process::command();
+    let output = command.current_dir(folder).args(["plugin", "test"]).args(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
+    (stdout, stderr)
+}
+
+#[track_caller]
+fn holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+#[test]
+fn what_comes_out_otherwise_is_shown_and_can_be_accepted() {
+    let folder = folder("filter", CASE);
+    let path = folder.path();
+    let (text, error) = test(path, &["filter"], 1);
+    holds(
+        &text,
+        &[
+            "filter/cases/phones.toml:10 {\"kind\":\"tablet\"}\n- {\"kind\":\"tablet\"}\n+ dropped\n",
+            "phones.toml:14 not JSON\n- nothing is said\n+ dead letter (invalid-json): invalid JSON",
+            "- refused: /kep: unknown\n+ refused: /kep: unknown key: did you mean `keep`?\n",
+            "filter (built in): 0 of 1 cases pass",
+        ],
+    );
+    holds(&error, &["1 of 1 cases failed"]);
+    let (text, _) = test(path, &[".", "--json"], 1);
+    let told: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(told[0]["cases"][0]["failures"].as_array().unwrap().len(), 3, "{told}");
+
+    let case = path.join("filter/cases/phones.toml");
+    let (text, _) = test(&path.join("filter"), &["cases/phones.toml", "--bless"], 0);
+    holds(&text, &["cases/phones.toml: 3 accepted"]);
+    let blessed = fs::read_to_string(&case).unwrap();
+    holds(
+        &blessed,
+        &[
+            "# Phones only.\n",
+            "in = '{\"kind\":\"tablet\"}' # no phone\ndropped = true\n",
+            "in = 'not JSON'\ndead-letter = \"invalid-json: ",
+            "says = \"/kep: unknown key: did you mean `keep`?\"\n",
+        ],
+    );
+    let (text, _) = test(&path.join("filter"), &[], 0);
+    holds(&text, &["1 of 1 cases pass"]);
+    assert_eq!(fs::read_to_string(&case).unwrap(), blessed, "a case that passes stays as it is");
+}
+
+#[test]
+fn fields_that_differ_are_shown_one_by_one() {
+    let folder = folder(
+        "mine",
+        "[[event]]\nin = '{\"device_type\":\"ipad\"}'\n\
+         out = '{\"device_type\":\"ipad\",\"device_category\":\"Mobile\"}'\n",
+    );
+    let path = folder.path();
+    let (_, component) = DEFAULTS.iter().find(|(name, _)| *name == "categorize").unwrap();
+    let (_, error) = test(path, &["mine"], 2);
+    holds(&error, &["there is no component of mine: build it"]);
+    fs::write(path.join("mine/mine.wasm"), component).unwrap();
+    for args in [&["mine"][..], &["mine/mine.wasm"], &["mine", "--plugin", "mine/mine.wasm"]] {
+        let (text, _) = test(path, args, 1);
+        holds(
+            &text,
+            &["- /device_category \"Mobile\"\n+ /device_category \"Tablet\"\n", "mine.wasm)"],
+        );
+    }
+}
+
+#[test]
+fn what_is_no_case_is_code_2() {
+    let folder = folder("filter", "[[event]]\nin = '{}'\nkpet = true\n");
+    let (_, error) = test(folder.path(), &["filter"], 2);
+    holds(&error, &["filter/cases/phones.toml: ", "unknown field `kpet`"]);
+    let empty = tempfile::tempdir().unwrap();
+    let (_, error) = test(empty.path(), &[], 2);
+    holds(&error, &["there is no case below ."]);
+    let (_, error) = test(empty.path(), &["gone"], 2);
+    holds(&error, &["gone is no folder, case or component"]);
+}
