@@ -288,3 +288,37 @@ fn reset_wants_a_place_and_brokers() {
     check(host(&folder).args(["reset", "--to", "soon"]), 2, &[], &["expected earliest, latest"]);
     check(host(&folder).args(["reset", "--to", "latest"]), 2, &[], &["no brokers"]);
 }
+
+#[test]
+fn init_begins_a_pipeline_of_ones_own_and_overwrites_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let init = |more: &[&str]| {
+        let mut command = host(&folder);
+        let topic = if more.contains(&"--topic") { &[][..] } else { &["--topic", "orders"] };
+        command.args(["init", "own/plugins"]).args(topic).args(more);
+        command
+    };
+    let expected = ["written        own/plugins/pipeline.toml\n", "own/plugins/filter.wasm"];
+    check(&mut init(&[]), 0, &expected, &[]);
+    let file = folder.path().join("own/plugins/pipeline.toml");
+    let text = fs::read_to_string(&file).expect("it was written");
+    assert!(text.contains("topic = \"processed-orders\"") && !text.contains("user-login"));
+    let expected = ["source        orders\n", "stage         filter: rule filter.wasm\n"];
+    check(host(&folder).args(["check", "--plugins", "own/plugins"]), 0, &expected, &[]);
+
+    fs::write(&file, "# mine").expect("writing it");
+    fs::write(folder.path().join("own/plugins/anomaly.wasm"), "mine").expect("writing it");
+    let kept =
+        ["kept as it is  own/plugins/pipeline.toml\n", "kept as it is  own/plugins/anomaly.wasm"];
+    check(&mut init(&[]), 0, &kept, &[]);
+    check(&mut init(&["--json"]), 0, &["\"action\":\"there already\""], &[]);
+    assert_eq!(fs::read_to_string(&file).expect("it is there"), "# mine");
+    check(&mut init(&["--topic", "a b"]), 2, &[], &["use letters, digits"]);
+    fs::write(folder.path().join("file"), "").expect("writing it");
+    check(
+        host(&folder).args(["init", "file/plugins"]),
+        3,
+        &[],
+        &["making the folder file/plugins"],
+    );
+}

@@ -10,6 +10,7 @@ pub mod connect;
 pub mod exit;
 pub mod generate;
 pub mod health;
+pub mod init;
 pub mod log;
 pub mod pause;
 pub mod plugin;
@@ -55,6 +56,7 @@ pub struct Cli {
 #[derive(Subcommand)]
 #[allow(missing_docs, reason = "the help of each is at its arguments")]
 pub enum Command {
+    Init(init::InitArgs),
     Run(Box<RunArgs>),
     Check(CheckArgs),
     Try(tryout::TryArgs),
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done =
         log::set_up(&cli.log).map_err(anyhow::Error::from).and_then(|()| match cli.command {
+            Command::Init(args) => init::run(&args),
             Command::Run(args) => run::run(&args),
             Command::Check(args) => check::run(&args),
             Command::Try(args) => tryout::run(&args),

@@ -33,6 +33,7 @@ fn expected_variable(command: &str, arg: &Arg) -> String {
         (_, "properties") => "HOST_KAFKA_PROPERTIES".to_owned(),
         ("view", "topic") => "HOST_VIEW_TOPIC".to_owned(),
         ("diff", id @ ("old" | "new")) => format!("HOST_DIFF_{}", id.to_uppercase()),
+        ("init", "dir") => "HOST_INIT_DIR".to_owned(),
         ("test", "path") => "HOST_TEST_PATH".to_owned(),
         ("inspect", "file") => "HOST_INSPECT_FILE".to_owned(),
         (_, id) => format!("HOST_{}", id.to_uppercase()),

@@ -63,13 +63,25 @@ pub fn default(name: &str) -> Option<&'static [u8]> {
 /// them. A plugin that an earlier version laid down, and nobody changed, is replaced; the state
 /// folder remembers which those are. Files appear whole or not at all.
 pub fn lay_down(folder: &Path, state_dir: &Path) -> Result<Vec<LaidDown>, LayDownError> {
-    lay_down_files(folder, state_dir, DEFAULTS)
+    lay_down_files(folder, state_dir, DEFAULTS, PIPELINE_TOML, Action::Replaced)
+}
+
+/// The same for a folder of someone's own, with this text as its `pipeline.toml`: whatever is there
+/// stays as it is.
+pub fn begin(
+    folder: &Path,
+    state_dir: &Path,
+    pipeline_toml: &str,
+) -> Result<Vec<LaidDown>, LayDownError> {
+    lay_down_files(folder, state_dir, DEFAULTS, pipeline_toml, Action::Kept)
 }
 
 fn lay_down_files(
     folder: &Path,
     state_dir: &Path,
     plugins: &[(&str, &[u8])],
+    pipeline_toml: &str,
+    of_an_earlier_version: Action,
 ) -> Result<Vec<LaidDown>, LayDownError> {
     make_folder(folder)?;
     let record_path = state_dir.join(RECORD);
@@ -83,7 +95,9 @@ fn lay_down_files(
             None => Action::Written,
             Some(Found::Link) => Action::Kept,
             Some(Found::File(bytes)) if bytes == *component => Action::Current,
-            Some(Found::File(bytes)) if before.contains(&self::hash(&bytes)) => Action::Replaced,
+            Some(Found::File(bytes)) if before.contains(&self::hash(&bytes)) => {
+                of_an_earlier_version
+            }
             Some(Found::File(_)) => Action::Kept,
         };
         if action != Action::Kept {
@@ -94,10 +108,10 @@ fn lay_down_files(
     let path = folder.join("pipeline.toml");
     let action = match read_if_there(&path)? {
         None => Action::Written,
-        Some(Found::File(bytes)) if bytes == PIPELINE_TOML.as_bytes() => Action::Current,
+        Some(Found::File(bytes)) if bytes == pipeline_toml.as_bytes() => Action::Current,
         Some(_) => Action::Kept,
     };
-    laid_down.push((LaidDown { path, action }, PIPELINE_TOML.as_bytes()));
+    laid_down.push((LaidDown { path, action }, pipeline_toml.as_bytes()));
 
     // The record first: a hash of a file that never came to be does no harm, while a file that the
     // record does not know would count as someone's own for ever.
@@ -223,7 +237,8 @@ mod tests {
         fn check(&self, plugins: &[(&str, &[u8])], expected: [Action; 3]) {
             let state = self.root.path().join("state");
             let laid_down =
-                lay_down_files(&self.plugins(), &state, plugins).expect("a good folder");
+                lay_down_files(&self.plugins(), &state, plugins, PIPELINE_TOML, Action::Replaced)
+                    .expect("a good folder");
             let names = ["filter.wasm", "anomaly.wasm", "pipeline.toml"];
             let expected: Vec<LaidDown> = (names.iter().zip(expected))
                 .map(|(name, action)| LaidDown { path: self.file(name), action })
@@ -253,6 +268,19 @@ mod tests {
         assert_eq!(folders.text("filter.wasm"), "new filter");
         // And an older one, started again, its successor: both are the host's own.
         folders.check(OLD, [Action::Replaced, Action::Current, Action::Current]);
+    }
+
+    #[test]
+    fn a_folder_of_ones_own_is_begun_without_replacing_anything() {
+        let folders = Folders::new();
+        folders.check(OLD, [Action::Written; 3]);
+        let (plugins, state) = (folders.plugins(), folders.root.path().join("state"));
+        let begun = lay_down_files(&plugins, &state, NEW, "# own", Action::Kept);
+        let actions = begun.expect("a good folder").into_iter().map(|file| file.action);
+        let expected = [Action::Kept, Action::Current, Action::Kept];
+        assert_eq!(actions.collect::<Vec<_>>(), expected);
+        assert_eq!(folders.text("filter.wasm"), "old filter");
+        assert_eq!(folders.text("pipeline.toml"), PIPELINE_TOML);
     }
 
     #[test]
