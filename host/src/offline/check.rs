@@ -12,7 +12,7 @@ use super::case::{Case, Event, Expected, Output, OutputValue};
 use super::run::{Became, RunError, Runner};
 use super::trace::Change;
 use crate::chain::{Header, Record};
-use crate::config::{self, Against, Draft, FILE_NAME, Overrides};
+use crate::config::{self, Against, Draft, FILE_NAME, GivenSettings, Overrides};
 use crate::pipeline::{Loader, probe};
 use crate::plugin::{ConfigureError, Plugin, defaults};
 use crate::shadow::field_changes;
@@ -111,9 +111,9 @@ impl Subject {
             return Ok(Tested { failures, became: None, said });
         }
         let together = self.run(case, case.events.len())?;
-        failures.extend(case.events.iter().zip(&together).filter_map(|(event, became)| {
-            (!is_as_expected(event, became)).then(|| failure(event, became))
-        }));
+        let pairs = case.events.iter().zip(&together);
+        let wrong = pairs.filter(|(event, became)| !is_as_expected(event, became));
+        failures.extend(wrong.map(|(event, became)| failure(event, became)));
         if failures.is_empty() {
             let alone = self.run(case, 1)?;
             let pairs = case.events.iter().zip(together.iter().zip(&alone));
@@ -140,7 +140,9 @@ impl Subject {
     }
 
     fn against(&self, settings: &str) -> Against {
-        Against { plugin: self.name.clone(), settings: Some(settings.to_owned()) }
+        let json = serde_json::from_str(settings).expect("a case has them as a JSON object");
+        let settings = Some(GivenSettings { flag: "settings", json });
+        Against { plugin: self.name.clone(), settings }
     }
 
     fn run(&self, case: &Case, batch: usize) -> anyhow::Result<Vec<Outcome>> {
