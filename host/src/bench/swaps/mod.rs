@@ -41,7 +41,7 @@ pub struct Plan {
     pub swaps: u32,
     /// That load, in events a second, at least 1.
     pub rate: u32,
-    /// Events of the input that is read as fast as may be, at most [`input::EVENTS_MAX`].
+    /// Events of the input that is read as fast as may be, at most `input::EVENTS_MAX`.
     pub events: u64,
     /// How often it is read in each of three ways, at least 1.
     pub runs: u32,
