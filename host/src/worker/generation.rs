@@ -14,8 +14,6 @@ use crate::chain::{Place, Processed, Stop};
 
 /// How often a worker whose generation is condemned looks for another.
 const WAIT: Duration = Duration::from_millis(2);
-/// For so long a new generation waits for the commit that is due anyway.
-const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The running generation, as one worker has it.
 pub(super) struct Running {
@@ -25,8 +23,6 @@ pub(super) struct Running {
     /// Records that are committed.
     records: u64,
     since: Instant,
-    /// Since when there is a newer one.
-    newer_since: Option<Instant>,
     is_watched: bool,
     errors: Errors,
 }
@@ -39,8 +35,7 @@ impl Running {
             trial.passed(worker);
         }
         let stamp = format!("{} {}", trial.number, trial.hash);
-        let (since, newer_since) = (Instant::now(), None);
-        Self { trial, stamp, records: 0, since, newer_since, is_watched, errors }
+        Self { trial, stamp, records: 0, since: Instant::now(), is_watched, errors }
     }
 
     /// So much time has passed in a pause, and none of its probation.
@@ -50,8 +45,8 @@ impl Running {
 }
 
 impl Worker {
-    /// Takes the newest generation if it is not the running one: what is open is committed first, and
-    /// waited for where that is due soon. False while there is none that may go on.
+    /// Takes the newest generation if it is not the running one: what is open is committed first.
+    /// False while there is none that may go on.
     pub(super) fn take_newest(&mut self) -> Result<bool, Failure> {
         if self.offers.newest() == self.running.trial.number {
             let goes_on = self.running.trial.condemned().is_none();
@@ -62,9 +57,6 @@ impl Worker {
             self.commit_or_wait()?;
             std::thread::sleep(WAIT);
             return Ok(false);
-        }
-        if self.may_wait() {
-            return Ok(true);
         }
         if !Control::SwapInTransaction.is_on() && !self.commit_or_wait()? {
             return Ok(false);
@@ -84,15 +76,6 @@ impl Worker {
         tracing::debug!(worker = self.number, generation = self.running.trial.number, "taken");
         self.publish_now();
         Ok(true)
-    }
-
-    /// Whether the newest generation may be taken behind the next commit. Commits for its sake would
-    /// come in all workers at once, and leave a gap in the output. Whatever is assigned begins with a
-    /// commit, so that a transaction with records in it holds no partition that was another worker's
-    /// meanwhile.
-    fn may_wait(&mut self) -> bool {
-        let waits = self.tally.records_in > 0 && self.running.trial.condemned().is_none();
-        waits && self.running.newer_since.get_or_insert_with(Instant::now).elapsed() < PATIENCE
     }
 
     /// Counts what a batch did. At-least-once nothing of a batch is written that shows that its
