@@ -10,7 +10,7 @@ use std::path::Path;
 use host::offline::{Case, Subject};
 use host::plugin::defaults::DEFAULTS;
 use serde_json::Value;
-use support::process::Process;
+use support::process::{assert_holds, run_in};
 use tempfile::TempDir;
 
 #[test]
@@ -61,19 +61,7 @@ fn folder(name: &str, case: &str) -> TempDir {
 
 #[track_caller]
 fn test(folder: &Path, args: &[&str], code: i32) -> (String, String) {
-    let mut command = Process::command();
-    let output = command.current_dir(folder).args(["plugin", "test"]).args(args).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
-    (stdout, stderr)
-}
-
-#[track_caller]
-fn holds(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "no {part:?} in\n{text}");
-    }
+    run_in(folder, &[&["plugin", "test"][..], args].concat(), code)
 }
 
 #[test]
@@ -81,7 +69,7 @@ fn what_comes_out_otherwise_is_shown_and_can_be_accepted() {
     let folder = folder("filter", CASE);
     let path = folder.path();
     let (text, error) = test(path, &["filter"], 1);
-    holds(
+    assert_holds(
         &text,
         &[
             "filter/cases/phones.toml:10 {\"kind\":\"tablet\"}\n- {\"kind\":\"tablet\"}\n+ dropped\n",
@@ -90,16 +78,16 @@ fn what_comes_out_otherwise_is_shown_and_can_be_accepted() {
             "filter (built in): 0 of 1 cases pass",
         ],
     );
-    holds(&error, &["1 of 1 cases failed"]);
+    assert_holds(&error, &["1 of 1 cases failed"]);
     let (text, _) = test(path, &[".", "--json"], 1);
     let told: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(told[0]["cases"][0]["failures"].as_array().unwrap().len(), 3, "{told}");
 
     let case = path.join("filter/cases/phones.toml");
     let (text, _) = test(&path.join("filter"), &["cases/phones.toml", "--bless"], 0);
-    holds(&text, &["cases/phones.toml: 3 accepted"]);
+    assert_holds(&text, &["cases/phones.toml: 3 accepted"]);
     let blessed = fs::read_to_string(&case).unwrap();
-    holds(
+    assert_holds(
         &blessed,
         &[
             "# Phones only.\n",
@@ -109,7 +97,7 @@ fn what_comes_out_otherwise_is_shown_and_can_be_accepted() {
         ],
     );
     let (text, _) = test(&path.join("filter"), &[], 0);
-    holds(&text, &["1 of 1 cases pass"]);
+    assert_holds(&text, &["1 of 1 cases pass"]);
     assert_eq!(fs::read_to_string(&case).unwrap(), blessed, "a case that passes stays as it is");
 }
 
@@ -123,11 +111,11 @@ fn fields_that_differ_are_shown_one_by_one() {
     let path = folder.path();
     let (_, component) = DEFAULTS.iter().find(|(name, _)| *name == "categorize").unwrap();
     let (_, error) = test(path, &["mine"], 2);
-    holds(&error, &["there is no component of mine: build it"]);
+    assert_holds(&error, &["there is no component of mine: build it"]);
     fs::write(path.join("mine/mine.wasm"), component).unwrap();
     for args in [&["mine"][..], &["mine/mine.wasm"], &["mine", "--plugin", "mine/mine.wasm"]] {
         let (text, _) = test(path, args, 1);
-        holds(
+        assert_holds(
             &text,
             &["- /device_category \"Mobile\"\n+ /device_category \"Tablet\"\n", "mine.wasm)"],
         );
@@ -138,10 +126,10 @@ fn fields_that_differ_are_shown_one_by_one() {
 fn what_is_no_case_is_code_2() {
     let folder = folder("filter", "[[event]]\nin = '{}'\nkpet = true\n");
     let (_, error) = test(folder.path(), &["filter"], 2);
-    holds(&error, &["filter/cases/phones.toml: ", "unknown field `kpet`"]);
+    assert_holds(&error, &["filter/cases/phones.toml: ", "unknown field `kpet`"]);
     let empty = tempfile::tempdir().unwrap();
     let (_, error) = test(empty.path(), &[], 2);
-    holds(&error, &["there is no case below ."]);
+    assert_holds(&error, &["there is no case below ."]);
     let (_, error) = test(empty.path(), &["gone"], 2);
-    holds(&error, &["gone is no folder, case or component"]);
+    assert_holds(&error, &["gone is no folder, case or component"]);
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 use host::plugin::ContentHash;
 use host::plugin::defaults::{DEFAULTS, PIPELINE_TOML};
 use serde_json::{Value, json};
-use support::process::Process;
+use support::process::{assert_holds, run_in};
 use tempfile::TempDir;
 
 /// The default plugins and pipeline.
@@ -33,19 +33,7 @@ fn greedy() -> Vec<u8> {
 
 #[track_caller]
 fn plugin(folder: &Path, args: &[&str], code: i32) -> (String, String) {
-    let mut command = Process::command();
-    let output = command.current_dir(folder).arg("plugin").args(args).output().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
-    (stdout, stderr)
-}
-
-#[track_caller]
-fn holds(text: &str, parts: &[&str]) {
-    for part in parts {
-        assert!(text.contains(part), "no {part:?} in\n{text}");
-    }
+    run_in(folder, &[&["plugin"][..], args].concat(), code)
 }
 
 #[test]
@@ -53,8 +41,11 @@ fn a_plugin_is_told_under_the_settings_of_its_stage_or_those_given() {
     let folder = folder();
     let path = folder.path();
     let (text, _) = plugin(path, &["inspect", "filter", "--plugins", "."], 0);
-    holds(&text, &["rule, WIT 0.1.0", "Rust", "stage filter", "/device_type", "nothing"]);
-    holds(&text, &["imports", "granted", "not in the cache yet", "a first one of 1000 records"]);
+    assert_holds(&text, &["rule, WIT 0.1.0", "Rust", "stage filter", "/device_type", "nothing"]);
+    assert_holds(
+        &text,
+        &["imports", "granted", "not in the cache yet", "a first one of 1000 records"],
+    );
 
     let settings = r#"{"conditions": [{"field": "/locale", "equals": "DE"}]}"#;
     let args = ["inspect", "./filter.wasm", "--plugins", ".", "--settings", settings, "--json"];
@@ -82,7 +73,7 @@ fn a_compiled_plugin_is_found_in_the_state_folder() {
     let engine = host::plugin::Engine::new(Some(&state.join("compiled"))).unwrap();
     engine.load(&folder.path().join("anomaly.wasm"), host::plugin::LoadLimits::default()).unwrap();
     let (text, _) = plugin(folder.path(), &["inspect", "anomaly", "--plugins", "."], 0);
-    holds(&text, &["from the cache", "/anomaly_reasons"]);
+    assert_holds(&text, &["from the cache", "/anomaly_reasons"]);
 }
 
 #[test]
@@ -91,14 +82,17 @@ fn what_is_wrong_with_a_plugin_is_told_with_what_it_imports() {
     let path = folder.path();
     fs::write(path.join("greedy.wasm"), greedy()).unwrap();
     let (text, error) = plugin(path, &["inspect", "greedy", "--plugins", "."], 2);
-    holds(&text, &["acme:disk/files@1.0.0, NOT granted", "wasi:filesystem/types@0.2.0, granted"]);
-    holds(&error, &["greedy.wasm: a component of another world"]);
+    assert_holds(
+        &text,
+        &["acme:disk/files@1.0.0, NOT granted", "wasi:filesystem/types@0.2.0, granted"],
+    );
+    assert_holds(&error, &["greedy.wasm: a component of another world"]);
     let (_, error) = plugin(path, &["inspect", "nope", "--plugins", "."], 2);
-    holds(&error, &["there is neither nope nor ./nope.wasm"]);
+    assert_holds(&error, &["there is neither nope nor ./nope.wasm"]);
     let args = ["inspect", "filter", "--plugins", ".", "--settings", r#"{"kep": 1}"#];
     let (text, error) = plugin(path, &args, 2);
-    holds(&text, &["refused", "/kep: unknown key: did you mean `keep`?"]);
-    holds(&error, &["/kep: unknown key"]);
+    assert_holds(&text, &["refused", "/kep: unknown key: did you mean `keep`?"]);
+    assert_holds(&error, &["/kep: unknown key"]);
 }
 
 #[test]
@@ -107,7 +101,7 @@ fn a_list_has_a_row_each_also_for_what_is_broken_or_missing() {
     let path = folder.path();
     let (text, _) = plugin(path, &["list", "--plugins", "."], 0);
     assert_eq!(text.lines().count(), 1 + DEFAULTS.len(), "{text}");
-    holds(&text, &["PLUGIN", "filter", "rule", "0.1.0", "Rust", "writes /device_category"]);
+    assert_holds(&text, &["PLUGIN", "filter", "rule", "0.1.0", "Rust", "writes /device_category"]);
 
     fs::write(path.join("broken.wasm"), "not wasm").unwrap();
     fs::remove_file(path.join("anomaly.wasm")).unwrap();
@@ -121,12 +115,12 @@ fn a_list_has_a_row_each_also_for_what_is_broken_or_missing() {
     );
     let (text, error) = plugin(path, &["list", "--plugins", "."], 2);
     let row = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
-    holds(row("broken"), &["not a WebAssembly file"]);
-    holds(row("nowhere"), &["reading the file"]);
-    holds(row("anomaly"), &["(not laid down yet)"]);
-    holds(row("filter"), &["phones"]);
-    holds(row("timestamps"), &["phones (shadow)"]);
-    holds(&error, &["2 of 6 plugins cannot be used"]);
+    assert_holds(row("broken"), &["not a WebAssembly file"]);
+    assert_holds(row("nowhere"), &["reading the file"]);
+    assert_holds(row("anomaly"), &["(not laid down yet)"]);
+    assert_holds(row("filter"), &["phones"]);
+    assert_holds(row("timestamps"), &["phones (shadow)"]);
+    assert_holds(&error, &["2 of 6 plugins cannot be used"]);
     let (text, _) = plugin(path, &["list", "--plugins", ".", "--json"], 2);
     let told: Value = serde_json::from_str(&text).unwrap();
     let find = |name: &str| {
@@ -135,5 +129,5 @@ fn a_list_has_a_row_each_also_for_what_is_broken_or_missing() {
     assert_eq!(find("timestamps")["uses"][0]["shadow"], true, "{told}");
     assert!(find("broken")["problem"].as_str().unwrap().contains("not a WebAssembly"), "{told}");
     let (_, error) = plugin(path, &["list", "--plugins", "gone"], 2);
-    holds(&error, &["gone", "--plugins"]);
+    assert_holds(&error, &["gone", "--plugins"]);
 }

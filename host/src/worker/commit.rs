@@ -62,7 +62,7 @@ impl Worker {
         Ok(false)
     }
 
-    /// Commits what is open, if anything is; the reason if its offsets are refused for now.
+    /// Commits what is open, if anything is; the reason if the group takes no offsets while it comes together.
     fn try_commit(&mut self) -> Result<Option<String>, Failure> {
         if self.uncommitted_since.is_none() {
             return Ok(None);

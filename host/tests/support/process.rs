@@ -161,3 +161,21 @@ impl Drop for Process {
         let _ = self.child.wait();
     }
 }
+
+/// Runs `host` in a folder to its end; what it writes to stdout and stderr.
+#[track_caller]
+pub fn run_in(folder: &Path, args: &[&str], code: i32) -> (String, String) {
+    let output = Process::command().current_dir(folder).args(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let (stdout, stderr) = (text(output.stdout), text(output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{stdout}{stderr}");
+    (stdout, stderr)
+}
+
+/// Fails unless all of these are in the text.
+#[track_caller]
+pub fn assert_holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
