@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::super::piped;
 use super::super::scratch::Scratch;
-use super::{Plan, WORKERS};
+use super::{PARTITIONS, Plan, WORKERS};
 use crate::config::FILE_NAME;
 use crate::demo::stop::Stop;
 use crate::pipeline::{self, Loader, Setup};
@@ -105,7 +105,8 @@ impl<'a> Ground<'a> {
         save(&self.plan.plugins, &format!("{PLUGIN}.wasm"), &component)
     }
 
-    /// Starts the workers, at the start of the input, with what is in the folder.
+    /// Starts the workers, at the start of the input, with what is in the folder. They rest until
+    /// [`Live::begin`].
     pub fn start(&self, scratch: &mut Scratch) -> Result<Live> {
         let builder = self.builder()?;
         let generation = builder.load()?;
@@ -127,6 +128,7 @@ impl<'a> Ground<'a> {
         let offers = Arc::new(Offers::new(Arc::clone(&trial), chains, Vec::new()));
         let halt = worker::Stop::default();
         let pool = Pool::start(&job, &offers, &halt).context("starting the workers")?;
+        pool.pause().set(true);
         let statuses = pool.statuses();
         let history =
             Owner { state_dir: self.plan.state_dir.clone(), instance: INSTANCE.to_owned() };
@@ -166,6 +168,19 @@ impl Live {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Lets the workers begin, once each has its share of the partitions: one that is alone at first
+    /// would be in the middle of a transaction when the others join. False after a request to stop.
+    pub fn begin(&mut self, stop: &Stop) -> Result<bool> {
+        let share = PARTITIONS as usize / WORKERS;
+        let has_share = |status: &WorkerStatus| {
+            status.at_rest.load(Relaxed) && status.snapshot().partitions.len() == share
+        };
+        let shared = |live: &Self| live.statuses.iter().all(|status| has_share(status));
+        let begins = self.await_that("an even share of the partitions", stop, shared)?;
+        self.pool.pause().set(false);
+        Ok(begins)
     }
 
     /// Input records that are committed.

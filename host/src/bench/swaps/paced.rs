@@ -61,6 +61,9 @@ pub fn measure(ground: &Ground<'_>, scratch: &mut Scratch, stop: &Stop) -> Resul
     let kafka = Kafka::connect(&plan.client, &names.input, None, stop)?;
     let spec = Spec { start_ms: now(), rate: plan.rate, ..Spec::default() };
     let mut live = ground.start(scratch)?;
+    if !live.begin(stop)? {
+        return Ok(None);
+    }
     let feeding = Stop::new();
     let fed = std::thread::scope(|scope| {
         let feed = scope.spawn(|| -> Result<(u64, Expected)> {

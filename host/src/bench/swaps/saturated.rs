@@ -147,6 +147,9 @@ impl Task<'_> {
         self.ground.save_plugin(0)?;
         versions.saved = 0;
         let mut live = self.ground.start(scratch)?;
+        if !live.begin(stop)? {
+            return Ok(None);
+        }
         let Some(meter) = self.follow(&mut live, versions, stop)? else { return Ok(None) };
         live.end()?;
         let output = output::read(&plan.client, &self.names.output, self.expected)?;
