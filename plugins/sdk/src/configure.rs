@@ -4,7 +4,7 @@
 //! are read again, until they can be read or nothing helps. What only follows from a guess is not
 //! told.
 
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::node::{Kind, Node, Refusal};
@@ -18,18 +18,26 @@ const ROUNDS_MAX: usize = 128;
 /// Makes the rule from its settings, one JSON object. The error has every problem that was found,
 /// one a line, as [`Problems`] writes them.
 pub fn configure<R: Rule>(settings: &str) -> Result<R, String> {
+    read_with(settings, R::new)
+}
+
+/// The same for anything that is made from settings.
+pub(crate) fn read_with<S: DeserializeOwned, T>(
+    settings: &str,
+    new: impl Fn(S) -> Result<T, String>,
+) -> Result<T, String> {
     let tree: Value = serde_json::from_str(settings)
         .map_err(|error| format!("settings are not JSON: {error}"))?;
-    let refusal = match R::Settings::deserialize(Node(&tree)) {
-        Ok(settings) => return R::new(settings),
+    let read = |tree: &Value| S::deserialize(Node(tree));
+    let refusal = match read(&tree) {
+        Ok(settings) => return new(settings),
         Err(refusal) => refusal,
     };
-    let read = |tree: &Value| R::Settings::deserialize(Node(tree));
     let refuse = |tree: &Value| read(tree).err();
     let mut draft = Draft { tree, ..Draft::default() };
     // What the rule itself would refuse is told in the same breath.
     if draft.mend_all(refusal, &refuse) {
-        let said = |tree: &Value| R::new(read(tree).ok()?).err();
+        let said = |tree: &Value| new(read(tree).ok()?).err();
         let (bare, needed) = draft.without_guesses(&refuse);
         if let (Some(with), Some(without)) = (said(&draft.tree), said(&bare)) {
             draft.add_told(&with, &without, &needed);

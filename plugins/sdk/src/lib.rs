@@ -56,6 +56,7 @@ mod problems;
 mod settings;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
+pub mod transform;
 
 pub use answer::{EditList, change_by_value, change_constant, fates_by_value, keep_where};
 pub use bindings::exports::pipeline::plugin::rules::{
