@@ -1,14 +1,18 @@
 //! Makes the default plugins: compiles `plugins/<name>` to wasm, turns each into a component and
 //! leaves it in `OUT_DIR`, where `src/plugin/defaults.rs` embeds it.
 
+#[path = "src/authoring/cargo.rs"]
+mod cargo;
+
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::{env, fs};
 
+use cargo::{TARGET, ensure_target, is_of_another_build};
+
 /// Also listed in `src/plugin/defaults.rs`.
 const PLUGINS: [&str; 4] = ["filter", "timestamps", "categorize", "anomaly"];
-const TARGET: &str = "wasm32-unknown-unknown";
 
 fn main() -> ExitCode {
     match run() {
@@ -25,7 +29,9 @@ fn run() -> Result<(), Box<dyn Error>> {
     let host = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let workspace = host.parent().ok_or("the host lies in no workspace")?;
     watch_sources(workspace);
-    ensure_target()?;
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    ensure_target(rustc)
+        .map_err(|help| format!("the default plugins need the Rust target {TARGET}: {help}"))?;
     let built = compile(workspace, &out)?;
     for name in PLUGINS {
         let module = built.join(format!("{}.wasm", name.replace('-', "_")));
@@ -44,7 +50,8 @@ fn run() -> Result<(), Box<dyn Error>> {
 /// Only what the plugins are made of: a built plugin or a `pipeline.toml` that a run lays down
 /// beside the sources must not start a build.
 fn watch_sources(workspace: &Path) {
-    for file in ["Cargo.toml", "Cargo.lock", "wit", "host/build.rs"] {
+    for file in ["Cargo.toml", "Cargo.lock", "wit", "host/build.rs", "host/src/authoring/cargo.rs"]
+    {
         println!("cargo::rerun-if-changed={}", workspace.join(file).display());
     }
     for name in ["sdk"].iter().chain(&PLUGINS) {
@@ -55,30 +62,6 @@ fn watch_sources(workspace: &Path) {
     }
 }
 
-/// Installs the wasm target where rustup can; otherwise says the one command that does.
-fn ensure_target() -> Result<(), String> {
-    if has_target() {
-        return Ok(());
-    }
-    let installed = Command::new("rustup").args(["target", "add", TARGET]).status();
-    if installed.is_ok_and(|status| status.success()) && has_target() {
-        return Ok(());
-    }
-    Err(format!(
-        "the default plugins need the Rust target {TARGET}: run `rustup target add {TARGET}`"
-    ))
-}
-
-fn has_target() -> bool {
-    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let answer =
-        Command::new(rustc).args(["--print", "target-libdir", "--target", TARGET]).output();
-    answer.is_ok_and(|answer| {
-        Path::new(String::from_utf8_lossy(&answer.stdout).trim()).is_dir()
-            && answer.status.success()
-    })
-}
-
 /// Runs cargo for the plugins and answers with the folder of their modules.
 ///
 /// The target folder is one of its own, since the outer cargo holds the lock of the common one; it
@@ -86,49 +69,26 @@ fn has_target() -> bool {
 fn compile(workspace: &Path, out: &Path) -> Result<PathBuf, Box<dyn Error>> {
     let common = out.ancestors().find(|folder| folder.join("CACHEDIR.TAG").exists());
     let folder = common.unwrap_or(out).join("default-plugins");
-    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
         .current_dir(workspace)
         .args(["build", "--quiet", "--locked", "--profile", "plugin", "--target", TARGET])
         .arg("--target-dir")
         .arg(&folder);
     for name in PLUGINS {
-        cargo.args(["--package", name]);
+        command.args(["--package", name]);
     }
     for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(is_of_the_outer_build) {
-            cargo.env_remove(name);
+        if name.to_str().is_some_and(is_of_another_build) {
+            command.env_remove(name);
         }
     }
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(workspace));
-    let status = cargo.status().map_err(|error| format!("starting cargo: {error}"))?;
+    command.env("CARGO_ENCODED_RUSTFLAGS", remapped_paths(workspace));
+    let status = command.status().map_err(|error| format!("starting cargo: {error}"))?;
     if !status.success() {
         return Err("compiling the default plugins failed, as cargo says above".into());
     }
     Ok(folder.join(TARGET).join("plugin"))
-}
-
-/// Whether a variable is about the outer build and would lead the inner one astray: the host's
-/// flags, clippy's wrapper, profile overrides, another target. The job server's and those about
-/// the network and the registry stay.
-fn is_of_the_outer_build(name: &str) -> bool {
-    let about_the_build = [
-        "CARGO_BUILD_",
-        "CARGO_CFG_",
-        "CARGO_FEATURE_",
-        "CARGO_MANIFEST_",
-        "CARGO_PKG_",
-        "CARGO_PROFILE_",
-        "CARGO_TARGET_",
-    ];
-    let exactly = [
-        "CARGO_ENCODED_RUSTFLAGS",
-        "CARGO_INCREMENTAL",
-        "CLIPPY_ARGS",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "RUSTFLAGS",
-    ];
-    exactly.contains(&name) || about_the_build.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Takes this machine's folders out of the panic messages, so that the same sources make the same

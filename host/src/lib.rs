@@ -2,6 +2,7 @@
 //! says in its first line what it owns and what it never does.
 
 pub mod admin;
+pub mod authoring;
 pub mod bench;
 pub mod chain;
 pub mod cli;

@@ -10,6 +10,7 @@ use std::path::Path;
 /// A room and what it may import from this crate.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("admin", &["reload", "shadow", "worker"]),
+    ("authoring", &["event", "plugin"]),
     (
         "bench",
         &["admin", "chain", "config", "demo", "kafka", "pipeline", "plugin", "reload", "worker"],
@@ -18,8 +19,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "admin", "bench", "chain", "config", "demo", "event", "kafka", "offline", "pipeline",
-            "plugin", "reload", "shadow", "window", "worker",
+            "admin",
+            "authoring",
+            "bench",
+            "chain",
+            "config",
+            "demo",
+            "event",
+            "kafka",
+            "offline",
+            "pipeline",
+            "plugin",
+            "reload",
+            "shadow",
+            "window",
+            "worker",
         ],
     ),
     ("config", &[]),
@@ -43,8 +57,18 @@ const CRATE_IN: &[(&str, &[&str])] = &[
     (
         "serde_json",
         &[
-            "config", "event", "window", "demo", "admin", "cli", "bench", "plugin", "reload",
-            "shadow", "offline",
+            "config",
+            "event",
+            "window",
+            "demo",
+            "admin",
+            "cli",
+            "bench",
+            "plugin",
+            "reload",
+            "shadow",
+            "offline",
+            "authoring",
         ],
     ),
     ("axum", &["admin"]),

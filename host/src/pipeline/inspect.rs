@@ -5,8 +5,9 @@ use std::path::Path;
 use super::content::load_limits;
 use super::generation::{Loader, stage_limits};
 use crate::chain::Record;
+use crate::chain::guest::Fault;
 use crate::config::{self, Draft};
-use crate::plugin::{self, ConfigureError, Inspection, LoadError, Plugin, Probe};
+use crate::plugin::{self, ConfigureError, Inspection, LoadError, Plugin, Probe, Timed, Timing};
 
 impl Loader {
     /// Reads a file and looks at it. The error is that of a file that cannot be read.
@@ -32,4 +33,19 @@ pub fn probe(
 ) -> Result<Probe, ConfigureError> {
     let limits = stage_limits(&stage.limits);
     plugin.probe(&stage.settings, &stage.name, topic, &limits, records, now)
+}
+
+/// Times a plugin with a stage's settings and limits; see [`Plugin::time`].
+pub fn time(
+    plugin: &Plugin,
+    stage: &config::Stage,
+    topic: &str,
+    records: &[Record<'_>],
+    batch: usize,
+    go_on: &mut dyn FnMut(&Timing) -> bool,
+) -> Result<Result<Timing, Fault>, ConfigureError> {
+    let limits = stage_limits(&stage.limits);
+    let (settings, stage, now) = (&*stage.settings, &*stage.name, 0);
+    let timed = Timed { settings, stage, topic, limits: &limits, records, batch, now };
+    plugin.time(&timed, go_on)
 }

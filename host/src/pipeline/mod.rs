@@ -12,7 +12,7 @@ mod topics;
 
 pub use content::{Content, Files};
 pub use generation::{Generation, Loader, Times};
-pub use inspect::probe;
+pub use inspect::{probe, time};
 pub use instance::Instance;
 pub use job::{Setup, job, spec};
 pub use topics::topic_names;

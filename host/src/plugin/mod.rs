@@ -27,6 +27,7 @@ mod log;
 mod shape;
 mod slot;
 mod state;
+mod timing;
 mod wasi;
 mod wit;
 
@@ -35,3 +36,4 @@ pub use guest::ConfigureError;
 pub use inspect::{FirstBatch, Inspection, Probe, Producer};
 pub use limits::{Limits, LoadLimits, WASM_STACK_BYTES};
 pub use load::{ContentHash, Import, LoadError, Plugin, Problem, World, read};
+pub use timing::{Timed, Timing};

@@ -29,6 +29,14 @@ impl Process {
         Process { child: child.expect("the command starts"), log: log.to_owned() }
     }
 
+    /// The same, with what it writes to stdout in a file.
+    pub fn start_with_output(command: &mut Command, log: &Path, output: &Path) -> Process {
+        let file = File::options().create(true).append(true).open(log).unwrap();
+        let output = File::create(output).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(output).stderr(file).spawn();
+        Process { child: child.expect("the command starts"), log: log.to_owned() }
+    }
+
     /// `host` with nothing of this process's environment that it would read.
     pub fn command() -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_host"));

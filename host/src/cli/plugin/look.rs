@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{StateArgs, stem};
 use crate::chain::{Copied, Record};
@@ -287,14 +288,43 @@ const TOOLS: [(&str, &str); 8] = [
 ];
 
 /// Made-up logins, the same each time.
-fn logins(now: i64) -> Copied {
+pub(super) fn logins(now: i64) -> Copied {
+    changed(now, |value| value.to_owned())
+}
+
+/// The same, with another value of each of these fields in each event.
+pub(super) fn distinct(now: i64, fields: &[&str]) -> Copied {
+    let mut number = 0;
+    changed(now, |value| {
+        let mut event: Value = serde_json::from_slice(value).expect("the generator makes JSON");
+        number += 1;
+        for field in fields {
+            match event.pointer_mut(field) {
+                Some(Value::String(text)) => *text = format!("{text}-{number}"),
+                Some(value) => *value = number.into(),
+                None => {
+                    let (parent, name) = field.rsplit_once('/').unwrap_or_default();
+                    let parent = event.pointer_mut(parent).and_then(Value::as_object_mut);
+                    let name = name.replace("~1", "/").replace("~0", "~");
+                    let set = |members: &mut serde_json::Map<_, _>| {
+                        members.insert(name, format!("value-{number}").into())
+                    };
+                    parent.map(set);
+                }
+            }
+        }
+        event.to_string().into_bytes()
+    })
+}
+
+fn changed(now: i64, mut change: impl FnMut(&[u8]) -> Vec<u8>) -> Copied {
     let mut generator = Generator::new(Spec { start_ms: now, ..Spec::default() });
     let mut copied = Copied::at(now);
     for offset in 0..BATCH as i64 {
         let event = generator.advance();
         copied.push(&Record {
             key: event.key,
-            value: Some(event.value),
+            value: Some(&change(event.value)),
             headers: &[],
             timestamp: Some(now),
             partition: 0,

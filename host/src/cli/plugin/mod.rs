@@ -1,14 +1,18 @@
 //! `host plugin`: what is done with plugins, apart from running them; one module for each of its
 //! commands.
 
+mod bench;
+mod build;
 mod diff;
 mod difference;
 mod history;
 mod inspect;
 mod list;
 mod look;
+mod new;
 mod rollback;
 mod test;
+mod watch;
 
 use std::path::{Path, PathBuf};
 
@@ -21,13 +25,15 @@ use crate::config::{self, Draft, FILE_NAME, Overrides, Problems};
 use crate::plugin::defaults;
 use crate::reload::history::{Record, Store, folder_name};
 
-/// Look at plugins, test and compare them, look at the rules that ran, and go back to earlier ones.
+/// Begin, build, test, look at and compare plugins, look at the rules that ran, and go back to earlier ones.
 #[derive(Args, Clone)]
 #[command(
     subcommand_required = true,
     arg_required_else_help = true,
     after_help = "\
 Examples:
+  host plugin new region --lang python
+  host plugin build plugins/region
   host plugin list
   host plugin inspect filter
   host plugin test plugins/filter
@@ -42,6 +48,9 @@ pub struct PluginArgs {
 
 #[derive(Subcommand, Clone)]
 enum Command {
+    New(new::NewArgs),
+    Build(build::BuildArgs),
+    Bench(bench::BenchArgs),
     Diff(Box<diff::DiffArgs>),
     History(history::HistoryArgs),
     Inspect(inspect::InspectArgs),
@@ -53,6 +62,9 @@ enum Command {
 /// Runs the command.
 pub fn run(args: &PluginArgs) -> anyhow::Result<()> {
     match &args.command {
+        Command::New(args) => new::run(args),
+        Command::Build(args) => build::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Diff(args) => diff::run(args),
         Command::History(args) => history::run(args),
         Command::Inspect(args) => inspect::run(args),

@@ -1,0 +1,42 @@
+//! A core module into a component.
+
+use wit_component::ComponentEncoder;
+
+use super::error::BuildError;
+
+/// What a module built for WASI preview 1 wants, answered inside the component: clocks, random
+/// numbers and an empty environment; what it prints goes to the host's log, a line each. So the
+/// component imports nothing but the log, and no call leaves it in the middle of an allocation,
+/// which the official adapter's do (a Go guest traps by it when its garbage collector starts there:
+/// <https://github.com/bytecodealliance/wasmtime/issues/14318>).
+const PREVIEW1: &str = include_str!("preview1.wat");
+
+/// For a module that says of which world it is, and imports nothing else.
+pub(super) fn encode(module: &[u8]) -> Result<Vec<u8>, BuildError> {
+    let encoder = ComponentEncoder::default().validate(true).module(module);
+    encoder.and_then(|mut encoder| encoder.encode()).map_err(failed)
+}
+
+/// The same for a module built for WASI preview 1, whose allocator bears that memory grows elsewhere.
+pub(super) fn encode_preview1(module: &[u8]) -> Result<Vec<u8>, BuildError> {
+    encode_with(module, PREVIEW1)
+}
+
+/// The same for a module of Go's, which takes all that memory grows by for its own, whoever grew it.
+/// Its linker leaves 8 KiB behind the first 4 free, for arguments that there are none of here.
+pub(super) fn encode_go(module: &[u8]) -> Result<Vec<u8>, BuildError> {
+    const NO_LINE: &str = "(global $line (mut i32) (i32.const 0))";
+    debug_assert!(PREVIEW1.contains(NO_LINE), "the adapter has no other place for its line");
+    encode_with(module, &PREVIEW1.replace(NO_LINE, "(global $line (mut i32) (i32.const 4096))"))
+}
+
+fn encode_with(module: &[u8], adapter: &str) -> Result<Vec<u8>, BuildError> {
+    let adapter = super::bindings::with_log(&wat::parse_str(adapter).map_err(failed)?)?;
+    let encoder = ComponentEncoder::default().validate(true).module(module);
+    let encoder = encoder.and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", &adapter));
+    encoder.and_then(|mut encoder| encoder.encode()).map_err(failed)
+}
+
+fn failed(error: impl Into<anyhow::Error>) -> BuildError {
+    BuildError::Component(format!("{:#}", error.into()))
+}

@@ -1,0 +1,64 @@
+//! JavaScript: QuickJS with the source inside, made by componentize-qjs, which npm fetches.
+
+use std::fs;
+
+use super::File;
+use crate::authoring::error::BuildError;
+use crate::authoring::project::Project;
+use crate::authoring::tool::Tool;
+use crate::authoring::{dependencies, integers};
+use crate::plugin::World;
+
+const LANGUAGE: &str = "JavaScript";
+/// npm comes with it.
+const GET: &str = "get Node.js 18 or later from https://nodejs.org, or with your system's packages";
+const COMPONENTIZE: &str = "node_modules/componentize-qjs/cli.mjs";
+
+pub(super) fn files(world: World) -> Vec<File> {
+    let [source, helper] = match world {
+        World::Rule => [
+            ("rule.js", include_str!("../../../templates/javascript/rule.js")),
+            ("pipeline.js", include_str!("../../../templates/javascript/pipeline-rule.js")),
+        ],
+        World::Transform => [
+            ("transform.js", include_str!("../../../templates/javascript/transform.js")),
+            ("pipeline.js", include_str!("../../../templates/javascript/pipeline-transform.js")),
+        ],
+    };
+    vec![
+        source,
+        helper,
+        ("settings.js", include_str!("../../../templates/javascript/settings.js")),
+        ("package.json", include_str!("../../../templates/javascript/package.json")),
+        (".gitignore", "/.build/\n/node_modules/\n"),
+    ]
+}
+
+pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
+    dependencies::ensure(project, "package.json", "node_modules", || {
+        let mut npm = Tool::new(LANGUAGE, "npm", GET);
+        npm.at(&project.dir).args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).run()
+    })?;
+    if !project.dir.join(COMPONENTIZE).is_file() {
+        return Err(BuildError::Project(
+            "package.json lacks the tool that builds the plugin: run `npm install --save-dev \
+             --save-exact componentize-qjs@0.4.5`"
+                .to_owned(),
+        ));
+    }
+    let scratch = project.scratch()?;
+    fs::create_dir_all(scratch.join("wit")).map_err(BuildError::io("writing", &scratch))?;
+    for (path, text) in integers::halved() {
+        let path = scratch.join(path);
+        fs::write(&path, text).map_err(BuildError::io("writing", path))?;
+    }
+    let made = scratch.join("component.wasm");
+    Tool::new(LANGUAGE, "node", GET)
+        .at(&project.dir)
+        .args([COMPONENTIZE, "--wit", ".build/wit", "--world", &project.world.to_string()])
+        .args(["--js", project.language.source(project.world), "--sync", "--stub-wasi"])
+        .args(["--output", ".build/component.wasm"])
+        .run()?;
+    let component = fs::read(&made).map_err(BuildError::io("reading", made))?;
+    integers::joined(&component)
+}

@@ -1,0 +1,69 @@
+//! Python: CPython with the source inside, made by componentize-py, which pip fetches.
+
+use std::fs;
+
+use super::File;
+use crate::authoring::dependencies;
+use crate::authoring::error::BuildError;
+use crate::authoring::project::Project;
+use crate::authoring::tool::Tool;
+use crate::plugin::World;
+
+const LANGUAGE: &str = "Python";
+const GET: &str = "get Python 3.10 or later with pip, with your system's packages";
+/// Where pip puts the tool: nothing outside the folder changes, and there is no environment to enter.
+const PACKAGES: &str = ".build/python";
+const COMPONENTIZE: &str = ".build/python/bin/componentize-py";
+
+pub(super) fn files(world: World) -> Vec<File> {
+    let [source, helper] = match world {
+        World::Rule => [
+            ("rule.py", include_str!("../../../templates/python/rule.py")),
+            ("pipeline.py", include_str!("../../../templates/python/pipeline_rule.py")),
+        ],
+        World::Transform => [
+            ("transform.py", include_str!("../../../templates/python/transform.py")),
+            ("pipeline.py", include_str!("../../../templates/python/pipeline_transform.py")),
+        ],
+    };
+    vec![
+        source,
+        helper,
+        ("settings.py", include_str!("../../../templates/python/settings.py")),
+        ("requirements.txt", include_str!("../../../templates/python/requirements.txt")),
+        (".gitignore", "/.build/\n__pycache__/\n"),
+    ]
+}
+
+pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
+    dependencies::ensure(project, "requirements.txt", PACKAGES, || {
+        python(project)
+            .args(["-m", "pip", "install", "--quiet", "--upgrade", "--target", PACKAGES])
+            .args(["--disable-pip-version-check", "-r", "requirements.txt"])
+            .env("PIP_ROOT_USER_ACTION", "ignore")
+            .run()
+    })?;
+    if !project.dir.join(COMPONENTIZE).is_file() {
+        return Err(BuildError::Project(
+            "requirements.txt lacks the tool that builds the plugin: add `componentize-py==0.25.1`"
+                .to_owned(),
+        ));
+    }
+    let made = project.scratch()?.join("component.wasm");
+    let source = project.language.source(project.world);
+    python(project)
+        .env("PYTHONPATH", project.dir.join(PACKAGES))
+        // It would look for an environment's packages and take them along.
+        .without(|name| name == "VIRTUAL_ENV")
+        .args([COMPONENTIZE, "-q", "-d", "wit", "-w", &project.world.to_string(), "componentize"])
+        .args(["--stub-wasi", "--python-path", ".", "--output", ".build/component.wasm"])
+        .args([source.trim_end_matches(".py")])
+        .run()?;
+    fs::read(&made).map_err(BuildError::io("reading", made))
+}
+
+fn python(project: &Project) -> Tool {
+    let mut python = Tool::new(LANGUAGE, "python3", GET);
+    python.at(&project.dir);
+    python
+}
