@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::look::{shown_bytes, shown_millis};
 use crate::authoring::{BuildError, Language, Project};
+use crate::cli::args::StateArgs;
 use crate::cli::ask::AdminArgs;
 use crate::cli::exit::{Exit, Failure};
 use crate::demo::stop::Stop;
@@ -49,9 +50,20 @@ pub(super) struct BuildArgs {
     #[command(flatten)]
     admin: AdminArgs,
 
+    /// That of the pipeline: if it is there, the component is compiled for it as well
+    #[command(flatten)]
+    state: StateArgs,
+
     /// One JSON object
     #[arg(long, env = "HOST_JSON")]
     json: bool,
+}
+
+/// Where components go.
+pub(super) struct Place<'a> {
+    /// Keeps what it compiled, if there is a state folder: a host on that finds it there.
+    engine: Engine,
+    into: &'a Path,
 }
 
 /// What was built.
@@ -73,11 +85,14 @@ pub(super) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let project = Project::open(&args.dir).map_err(failure)?;
     let around = project.dir.parent().unwrap_or(Path::new("/"));
     let into = args.into.as_deref().unwrap_or(around);
+    let kept = args.state.state_dir.join("compiled");
+    let engine = Engine::new(kept.is_dir().then_some(kept.as_path()))?;
+    let place = Place { engine, into };
     if args.watch {
         let stop = Stop::on_signal().context("listening for signals")?;
-        return super::watch::watch(&project, into, args.admin.admin, &stop);
+        return super::watch::watch(&project, &place, args.admin.admin, &stop);
     }
-    let told = build(&project, into)?;
+    let told = build(&project, &place)?;
     let mut stdout = std::io::stdout().lock();
     match args.json {
         true => writeln!(stdout, "{}", serde_json::to_string(&told)?)?,
@@ -108,11 +123,11 @@ impl Told {
 }
 
 /// Builds, checks and puts.
-pub(super) fn build(project: &Project, into: &Path) -> anyhow::Result<Told> {
+pub(super) fn build(project: &Project, place: &Place<'_>) -> anyhow::Result<Told> {
     let built = project.build().map_err(failure)?;
-    let engine = Engine::new(None)?;
     let name = format!("what was built of {}", project.dir.display());
-    let plugin = engine
+    let plugin = place
+        .engine
         .load_bytes(&name, &built.component, LoadLimits::default())
         .map_err(|error| Failure::because(Exit::Runtime, "the host would not take it", error))?;
     if plugin.world() != project.world {
@@ -123,7 +138,7 @@ pub(super) fn build(project: &Project, into: &Path) -> anyhow::Result<Told> {
         );
         return Err(Failure::new(Exit::Runtime, text).into());
     }
-    let file = project.put(&built.component, into).map_err(failure)?;
+    let file = project.put(&built.component, place.into).map_err(failure)?;
     Ok(Told {
         plugin: project.name.clone(),
         file: file.display().to_string(),

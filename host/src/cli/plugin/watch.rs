@@ -2,12 +2,11 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::build::{Told, build, shown};
+use super::build::{Place, Told, build, shown};
 use crate::authoring::{Project, Saves};
 use crate::cli::ask::{ask, reachable};
 use crate::demo::stop::Stop;
@@ -23,7 +22,7 @@ const TAKEN_MAX: Duration = Duration::from_secs(10);
 /// Builds until it is asked to stop. What goes wrong is said, and mended with the next save.
 pub(super) fn watch(
     project: &Project,
-    into: &Path,
+    place: &Place<'_>,
     admin: SocketAddr,
     stop: &Stop,
 ) -> anyhow::Result<()> {
@@ -32,7 +31,7 @@ pub(super) fn watch(
         let started = Instant::now();
         // plugin.toml may have changed as well.
         let built = Project::open(&project.dir).map_err(super::build::failure);
-        match built.map_err(anyhow::Error::from).and_then(|project| build(&project, into)) {
+        match built.map_err(anyhow::Error::from).and_then(|project| build(&project, place)) {
             Err(error) => writeln!(std::io::stderr(), "{error:#}")?,
             Ok(told) => {
                 let mut stdout = std::io::stdout().lock();
