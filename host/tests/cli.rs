@@ -298,8 +298,15 @@ fn init_begins_a_pipeline_of_ones_own_and_overwrites_nothing() {
         command.args(["init", "own/plugins"]).args(topic).args(more);
         command
     };
-    let expected = ["written        own/plugins/pipeline.toml\n", "own/plugins/filter.wasm"];
-    check(&mut init(&[]), 0, &expected, &[]);
+    let expected = [
+        "written        own/plugins/pipeline.toml\n",
+        "own/plugins/filter.wasm",
+        "written        own/plugins/my-rule\n",
+        "host plugin build own/plugins/my-rule\n",
+    ];
+    check(&mut init(&["--lang", "go"]), 0, &expected, &[]);
+    let source = folder.path().join("own/plugins/my-rule/rule.go");
+    fs::write(&source, "package mine").expect("it was written");
     let file = folder.path().join("own/plugins/pipeline.toml");
     let text = fs::read_to_string(&file).expect("it was written");
     assert!(text.contains("topic = \"processed-orders\"") && !text.contains("user-login"));
@@ -308,11 +315,15 @@ fn init_begins_a_pipeline_of_ones_own_and_overwrites_nothing() {
 
     fs::write(&file, "# mine").expect("writing it");
     fs::write(folder.path().join("own/plugins/anomaly.wasm"), "mine").expect("writing it");
-    let kept =
-        ["kept as it is  own/plugins/pipeline.toml\n", "kept as it is  own/plugins/anomaly.wasm"];
+    let kept = [
+        "kept as it is  own/plugins/pipeline.toml\n",
+        "kept as it is  own/plugins/anomaly.wasm",
+        "kept as it is  own/plugins/my-rule\n",
+    ];
     check(&mut init(&[]), 0, &kept, &[]);
     check(&mut init(&["--json"]), 0, &["\"action\":\"there already\""], &[]);
     assert_eq!(fs::read_to_string(&file).expect("it is there"), "# mine");
+    assert_eq!(fs::read_to_string(&source).expect("it is there"), "package mine");
     check(&mut init(&["--topic", "a b"]), 2, &[], &["use letters, digits"]);
     fs::write(folder.path().join("file"), "").expect("writing it");
     check(

@@ -7,17 +7,20 @@ use clap::Args;
 use serde_json::json;
 
 use super::args::{PLUGINS_DEFAULT, StateArgs};
+use super::exit::{Exit, Failure};
+use crate::authoring::{Language, NewError, lay_down};
+use crate::plugin::World;
 use crate::plugin::defaults::{Action, PIPELINE_TOML, begin};
 
-/// Begin a pipeline: a folder with a pipeline.toml that explains itself, and the default plugins.
-/// Never overwrites a file.
+/// Begin a pipeline: a folder with a pipeline.toml that explains itself, the default plugins, and the
+/// source of a rule of one's own. Never overwrites a file.
 #[derive(Args, Clone)]
 #[command(after_help = "\
 Examples:
   host init
-  host init orders/ --topic orders
+  host init orders/ --topic orders --lang python
 
-What is there already stays as it is. `host run --plugins FOLDER` runs the pipeline, and `host \
+The rule's folder is as `host plugin new` makes it; it is no stage yet. What is there already stays as it is. `host run --plugins FOLDER` runs the pipeline, and `host \
 try --plugins FOLDER` is its stages in a pipe, without Kafka.
 
 Exit codes:
@@ -33,6 +36,10 @@ pub struct InitArgs {
     #[arg(long, env = "HOST_TOPIC", value_name = "TOPIC", default_value = TOPIC, value_parser = topic)]
     topic: String,
 
+    /// The language of the rule of one's own
+    #[arg(long, env = "HOST_LANG", value_name = "LANGUAGE", value_enum, default_value_t = Language::Rust)]
+    lang: Language,
+
     /// Where the pipeline is going to keep its state: remembers what was laid down
     #[command(flatten)]
     state: StateArgs,
@@ -41,6 +48,9 @@ pub struct InitArgs {
     #[arg(long, env = "HOST_JSON")]
     json: bool,
 }
+
+/// The folder of the rule of one's own.
+const RULE: &str = "my-rule";
 
 /// The topic of the pipeline.toml that ships, of which it makes all other names.
 const TOPIC: &str = "user-login";
@@ -54,6 +64,14 @@ fn topic(text: &str) -> Result<String, String> {
 pub fn run(args: &InitArgs) -> anyhow::Result<()> {
     let text = PIPELINE_TOML.replace(TOPIC, &args.topic);
     let files = begin(&args.dir, &args.state.state_dir, &text)?;
+    let rule = args.dir.join(RULE);
+    let began = match lay_down(&args.dir, RULE, args.lang, World::Rule) {
+        Ok(_) => Action::Written,
+        Err(NewError::There(_)) => Action::Kept,
+        Err(error) => {
+            return Err(Failure::because(Exit::Environment, "beginning a rule", error).into());
+        }
+    };
     let mut stdout = std::io::stdout().lock();
     let name = |action| match action {
         Action::Written => "written",
@@ -61,15 +79,19 @@ pub fn run(args: &InitArgs) -> anyhow::Result<()> {
         Action::Current => "there already",
         Action::Kept => "kept as it is",
     };
+    let all = files.iter().map(|file| (&file.path, file.action)).chain([(&rule, began)]);
     if args.json {
-        let file = |file: &crate::plugin::defaults::LaidDown| json!({ "path": file.path.display().to_string(), "action": name(file.action) });
-        writeln!(stdout, "{}", json!(files.iter().map(file).collect::<Vec<_>>()))?;
+        let told = all.map(
+            |(path, action)| json!({ "path": path.display().to_string(), "action": name(action) }),
+        );
+        writeln!(stdout, "{}", json!(told.collect::<Vec<_>>()))?;
         return Ok(());
     }
-    for file in &files {
-        writeln!(stdout, "{:<13}  {}", name(file.action), file.path.display())?;
+    for (path, action) in all {
+        writeln!(stdout, "{:<13}  {}", name(action), path.display())?;
     }
     let folder = args.dir.display();
     writeln!(stdout, "next: host check --plugins {folder}, host run --plugins {folder}")?;
+    writeln!(stdout, "a rule of your own: host plugin build {}", rule.display())?;
     Ok(())
 }
