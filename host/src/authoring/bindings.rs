@@ -1,6 +1,5 @@
 //! The WIT as files, and bindings that are generated of it.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use wit_bindgen_core::{Files, WorldGenerator};
@@ -9,6 +8,7 @@ use wit_parser::{Resolve, UnresolvedPackageGroup, WorldId};
 
 use super::error::BuildError;
 use super::language::File;
+use super::project::lay;
 use crate::plugin::World;
 
 /// `wit/`, as every plugin carries it.
@@ -59,29 +59,14 @@ fn embedded(module: &[u8], resolve: &Resolve, world: WorldId) -> Result<Vec<u8>,
     Ok(module)
 }
 
-/// What a generator makes of a world: written below `folder`, and the paths of the files.
-fn generate(
-    mut generator: Box<dyn WorldGenerator>,
-    world: World,
-    folder: &Path,
-) -> Result<Vec<PathBuf>, BuildError> {
+/// What a generator makes of a world: names and contents of files.
+fn generate(mut generator: Box<dyn WorldGenerator>, world: World) -> Result<Files, BuildError> {
     let (mut resolve, world) = resolved(world);
     let mut files = Files::default();
     generator
         .generate(&mut resolve, world, &mut files)
         .map_err(|error| BuildError::Component(format!("generating bindings: {error:#}")))?;
-    let mut paths = Vec::new();
-    for (name, content) in files.iter() {
-        let path = folder.join(name);
-        let parent = path.parent().expect("it is below the folder");
-        fs::create_dir_all(parent).map_err(BuildError::io("making the folder", parent))?;
-        // What is the same stays as old as it is, for tools that compile by time.
-        if fs::read(&path).ok().as_deref() != Some(content) {
-            fs::write(&path, content).map_err(BuildError::io("writing", &path))?;
-        }
-        paths.push(path);
-    }
-    Ok(paths)
+    Ok(files)
 }
 
 /// Bindings for C below `folder`: what has to be compiled and linked. Both worlds are `plugin` in
@@ -97,22 +82,25 @@ pub(super) fn c(world: World, folder: &Path) -> Result<Vec<PathBuf>, BuildError>
         rename: ["events", "log", exported].map(short).to_vec(),
         ..Default::default()
     };
-    let files = generate(options.build(), world, folder)?;
-    let is_code = |path: &PathBuf| {
-        path.extension().is_some_and(|extension| extension == "c" || extension == "o")
-    };
-    Ok(files.into_iter().filter(is_code).collect())
+    let mut code = Vec::new();
+    for (name, content) in generate(options.build(), world)?.iter() {
+        let path = lay(folder, name, content)?;
+        if path.extension().is_some_and(|extension| extension == "c" || extension == "o") {
+            code.push(path);
+        }
+    }
+    Ok(code)
 }
 
-/// Bindings for Go below `folder`, whose packages lie in that of this name.
-pub(super) fn go(world: World, folder: &Path, package: &str) -> Result<Vec<PathBuf>, BuildError> {
+/// Bindings for Go, whose packages lie in that of this name: names and contents of files.
+pub(super) fn go(world: World, package: &str) -> Result<Files, BuildError> {
     let options = wit_bindgen_go::Opts {
-        // They are for the compiler only; and what gofmt made would be written anew each time.
+        // They are for the compiler only.
         format: wit_bindgen_go::Format::False,
         pkg_name: Some(package.to_owned()),
         ..Default::default()
     };
-    generate(options.build(), world, folder)
+    generate(options.build(), world)
 }
 
 /// A module that says of which world it is.

@@ -73,7 +73,15 @@ impl Project {
     pub fn is_source(&self, file: &Path) -> bool {
         let Ok(inside) = file.strip_prefix(&self.dir) else { return false };
         let first = inside.components().next().map(|part| part.as_os_str().to_string_lossy());
-        let made = ["target", "node_modules", "cases", "__pycache__"];
+        let made = [
+            "target",
+            "node_modules",
+            "cases",
+            "__pycache__",
+            // What tools write down about a build is no reason for the next one.
+            "Cargo.lock",
+            "package-lock.json",
+        ];
         first.is_some_and(|first| !first.starts_with('.') && !made.contains(&&*first))
     }
 
@@ -86,6 +94,18 @@ impl Project {
         fs::rename(&new, &path).map_err(BuildError::io("writing", &path))?;
         Ok(path)
     }
+}
+
+/// Writes a file below a folder, which is made. What is the same stays as old as it is, for tools that
+/// compile by time.
+pub(super) fn lay(folder: &Path, name: &str, content: &[u8]) -> Result<PathBuf, BuildError> {
+    let path = folder.join(name);
+    let parent = path.parent().expect("it is below the folder");
+    fs::create_dir_all(parent).map_err(BuildError::io("making the folder", parent))?;
+    if fs::read(&path).ok().as_deref() != Some(content) {
+        fs::write(&path, content).map_err(BuildError::io("writing", &path))?;
+    }
+    Ok(path)
 }
 
 fn read(text: &str) -> Result<(Language, World), String> {

@@ -25,6 +25,11 @@ impl Saves {
         Self { project: project.clone(), seen: look(project) }
     }
 
+    /// When the last of them was saved, as the file system says; none if it says nothing.
+    pub fn last(&self) -> Option<SystemTime> {
+        self.seen.values().filter_map(|(_, at)| *at).max()
+    }
+
     /// Whether they look different from the last time.
     pub fn differ(&mut self) -> bool {
         let seen = look(&self.project);

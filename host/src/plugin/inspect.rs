@@ -12,10 +12,11 @@ use super::guest::{ConfigureError, Pre, WasmRule, WasmTransform};
 use super::limits::{Limits, LoadLimits};
 use super::load::{ContentHash, Import, LoadError, Plugin};
 use super::slot::Slot;
+use super::timing::{Timing, layout_of, time_rule, time_transform};
 use super::wit;
 use crate::chain::Record;
-use crate::chain::guest::{Fault, Rule, RuleBatch, Transform, TransformRecord};
-use crate::event::{Batch, EventInput, Layout, Plan};
+use crate::chain::guest::{Fault, Rule as _};
+use crate::event::Plan;
 
 /// What a file says of itself, as far as it can be read: also of one that is no plugin.
 pub struct Inspection {
@@ -55,18 +56,7 @@ pub struct Probe {
     /// Its memory then, in bytes.
     pub memory_bytes: usize,
     /// Its first batch; none where there are no records for one.
-    pub first: Option<Result<FirstBatch, Fault>>,
-}
-
-/// What a first batch took.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FirstBatch {
-    /// Records in it that came to the plugin.
-    pub records: usize,
-    /// Time of the call.
-    pub time: Duration,
-    /// Memory of the instance behind it, in bytes.
-    pub memory_bytes: usize,
+    pub first: Option<Result<Timing, Fault>>,
 }
 
 impl Engine {
@@ -170,80 +160,26 @@ impl Plugin {
                 let start = started.elapsed();
                 let memory_bytes = rule.0.memory_bytes().unwrap_or_default();
                 let plan = rule.plan().clone();
-                let first = first_events(&mut rule, &plan, records, now);
-                Ok(Probe { plan: Some(plan), start, memory_bytes, first })
+                // Of a plan that no chain takes there is none.
+                let first = layout_of(&plan).ok().map(|layout| {
+                    time_rule(&mut rule, layout, records, records.len(), now, &mut |_| false)
+                });
+                Ok(Probe { plan: Some(plan), start, memory_bytes, first: called(first) })
             }
             Pre::Transform(_) => {
                 let slot = Slot::new(plugin, settings, stage, limits)?;
                 let start = started.elapsed();
                 let memory_bytes = slot.memory_bytes().unwrap_or_default();
                 let mut transform = WasmTransform { slot, topic: topic.into() };
-                let first = first_records(&mut transform, records, now);
-                Ok(Probe { plan: None, start, memory_bytes, first })
+                let first =
+                    time_transform(&mut transform, records, records.len(), now, &mut |_| false);
+                Ok(Probe { plan: None, start, memory_bytes, first: called(Some(first)) })
             }
         }
     }
 }
 
-/// None where no record is an event, or the plan is one that no chain takes.
-fn first_events<'a>(
-    rule: &mut WasmRule,
-    plan: &Plan,
-    records: &[Record<'a>],
-    now: i64,
-) -> Option<Result<FirstBatch, Fault>> {
-    let mut layout = Layout::builder();
-    let columns = plan.reads.iter().map(|read| layout.column(&read.source));
-    let columns = columns.collect::<Result<Vec<_>, _>>().ok()?;
-    let layout = layout.build();
-    let inputs = records.iter().filter_map(|record| {
-        let Record { key, headers, timestamp, .. } = *record;
-        Some(EventInput { text: record.value?, key, headers, timestamp })
-    });
-    let inputs: Vec<EventInput<'a>> = inputs.collect();
-    let mut batch = Batch::decode(&layout, &inputs);
-    batch.prepare(&columns);
-    let forms = plan.reads.iter().map(|read| read.form);
-    let given: Vec<_> = columns.iter().map(|&id| batch.column(id)).zip(forms).collect();
-    let count = batch.live().len();
-    if count == 0 {
-        return None;
-    }
-    let started = Instant::now();
-    let answer = rule.evaluate(RuleBatch { events: count as u32, now, columns: &given });
-    let time = started.elapsed();
-    Some(answer.map(|_| FirstBatch {
-        records: count,
-        time,
-        memory_bytes: rule.0.memory_bytes().unwrap_or_default(),
-    }))
-}
-
-fn first_records(
-    transform: &mut WasmTransform,
-    records: &[Record<'_>],
-    now: i64,
-) -> Option<Result<FirstBatch, Fault>> {
-    let given = records.iter().filter_map(|record| {
-        Some(TransformRecord {
-            key: record.key,
-            value: record.value?,
-            headers: record.headers,
-            timestamp: record.timestamp,
-            partition: record.partition,
-            offset: record.offset,
-        })
-    });
-    let given: Vec<_> = given.collect();
-    if given.is_empty() {
-        return None;
-    }
-    let started = Instant::now();
-    let answer = transform.transform(&given, now);
-    let time = started.elapsed();
-    Some(answer.map(|_| FirstBatch {
-        records: given.len(),
-        time,
-        memory_bytes: transform.slot.memory_bytes().unwrap_or_default(),
-    }))
+/// None where no record was one for it.
+fn called(first: Option<Result<Timing, Fault>>) -> Option<Result<Timing, Fault>> {
+    first.filter(|first| first.as_ref().map_or(true, |timing| timing.records > 0))
 }

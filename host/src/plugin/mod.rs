@@ -33,7 +33,7 @@ mod wit;
 
 pub use engine::{Engine, EngineError};
 pub use guest::ConfigureError;
-pub use inspect::{FirstBatch, Inspection, Probe, Producer};
+pub use inspect::{Inspection, Probe, Producer};
 pub use limits::{Limits, LoadLimits, WASM_STACK_BYTES};
 pub use load::{ContentHash, Import, LoadError, Plugin, Problem, World, read};
 pub use timing::{Timed, Timing};

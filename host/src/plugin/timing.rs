@@ -9,7 +9,7 @@ use super::load::Plugin;
 use super::slot::Slot;
 use crate::chain::Record;
 use crate::chain::guest::{Fault, Rule as _, RuleBatch, Transform as _, TransformRecord};
-use crate::event::{Batch, EventInput, Layout};
+use crate::event::{Batch, ColumnId, EventInput, Layout, Plan};
 
 /// What an instance has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,31 +57,41 @@ impl Plugin {
     ) -> Result<Result<Timing, Fault>, ConfigureError> {
         let plugin = Arc::clone(&self.loaded);
         let (settings, stage, limits) = (timed.settings, timed.stage, timed.limits);
+        let (records, batch, now) = (timed.records, timed.batch, timed.now);
         Ok(match plugin.world {
             Pre::Rule(_) => {
-                time_rule(WasmRule(Slot::new(plugin, settings, stage, limits)?), timed, go_on)
+                let mut rule = WasmRule(Slot::new(plugin, settings, stage, limits)?);
+                let layout = layout_of(rule.plan()).map_err(Fault::WrongAnswer);
+                layout.and_then(|layout| time_rule(&mut rule, layout, records, batch, now, go_on))
             }
             Pre::Transform(_) => {
                 let slot = Slot::new(plugin, settings, stage, limits)?;
-                let transform = WasmTransform { slot, topic: timed.topic.into() };
-                time_transform(transform, timed, go_on)
+                let mut transform = WasmTransform { slot, topic: timed.topic.into() };
+                time_transform(&mut transform, records, batch, now, go_on)
             }
         })
     }
 }
 
-fn time_rule(
-    mut rule: WasmRule,
-    timed: &Timed<'_>,
+/// Where a plan's reads are in a batch; the error says why no chain takes it.
+pub(super) fn layout_of(plan: &Plan) -> Result<(Layout, Vec<ColumnId>), String> {
+    let mut layout = Layout::builder();
+    let columns = plan.reads.iter().map(|read| layout.column(&read.source));
+    let columns = columns.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+    Ok((layout.build(), columns))
+}
+
+/// Calls a rule with those of the records that are events, `batch` at a time, at least 1 of them.
+pub(super) fn time_rule(
+    rule: &mut WasmRule,
+    (layout, columns): (Layout, Vec<ColumnId>),
+    records: &[Record<'_>],
+    batch: usize,
+    now: i64,
     go_on: &mut dyn FnMut(&Timing) -> bool,
 ) -> Result<Timing, Fault> {
     let plan = rule.plan().clone();
-    let mut layout = Layout::builder();
-    let columns = plan.reads.iter().map(|read| layout.column(&read.source));
-    let columns = columns.collect::<Result<Vec<_>, _>>();
-    let columns = columns.map_err(|error| Fault::WrongAnswer(error.to_string()))?;
-    let layout = layout.build();
-    let inputs = timed.records.chunks(timed.batch).map(|records| {
+    let inputs = records.chunks(batch.max(1)).map(|records| {
         let inputs = records.iter().filter_map(|record| {
             let Record { key, headers, timestamp, .. } = *record;
             Some(EventInput { text: record.value?, key, headers, timestamp })
@@ -103,7 +113,7 @@ fn time_rule(
     let given: Vec<_> = given.collect();
     let mut timing = Timing::default();
     for (count, columns) in given.iter().cycle() {
-        let batch = RuleBatch { events: *count as u32, now: timed.now, columns };
+        let batch = RuleBatch { events: *count as u32, now, columns };
         let started = Instant::now();
         rule.evaluate(batch)?;
         timing.time += started.elapsed();
@@ -116,12 +126,15 @@ fn time_rule(
     Ok(timing)
 }
 
-fn time_transform(
-    mut transform: WasmTransform,
-    timed: &Timed<'_>,
+/// Calls a transform with records, `batch` at a time, at least 1 of them.
+pub(super) fn time_transform(
+    transform: &mut WasmTransform,
+    records: &[Record<'_>],
+    batch: usize,
+    now: i64,
     go_on: &mut dyn FnMut(&Timing) -> bool,
 ) -> Result<Timing, Fault> {
-    let given = timed.records.iter().filter_map(|record| {
+    let given = records.iter().filter_map(|record| {
         Some(TransformRecord {
             key: record.key,
             value: record.value?,
@@ -133,9 +146,9 @@ fn time_transform(
     });
     let given: Vec<_> = given.collect();
     let mut timing = Timing::default();
-    for records in given.chunks(timed.batch).cycle() {
+    for records in given.chunks(batch.max(1)).cycle() {
         let started = Instant::now();
-        transform.transform(records, timed.now)?;
+        transform.transform(records, now)?;
         timing.time += started.elapsed();
         timing.records += records.len() as u64;
         timing.memory_bytes = transform.slot.memory_bytes().unwrap_or_default();

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::File;
 use crate::authoring::error::BuildError;
-use crate::authoring::project::Project;
+use crate::authoring::project::{Project, lay};
 use crate::authoring::tool::Tool;
 use crate::authoring::{bindings, component};
 use crate::plugin::World;
@@ -86,24 +86,18 @@ fn module_of(project: &Project) -> Result<String, BuildError> {
     })
 }
 
-/// Writes the module that the author's imports, and that imports the author's. What is the same
-/// stays as old as it is.
+/// Writes the module that the author's imports, and that imports the author's.
 fn lay_support(world: World, folder: &Path, own: &str) -> Result<(), BuildError> {
     let files: &[File] = match world {
         World::Rule => &RULE,
         World::Transform => &TRANSFORM,
     };
     for (name, text) in COMMON.iter().chain(files) {
-        let path = folder.join(name);
-        let parent = path.parent().expect("it is below the folder");
-        fs::create_dir_all(parent).map_err(BuildError::io("making the folder", parent))?;
-        let text = text.replace("{{module}}", own);
-        fs::write(&path, text).map_err(BuildError::io("writing", &path))?;
+        lay(folder, name, text.replace("{{module}}", own).as_bytes())?;
     }
-    for path in bindings::go(world, folder, MODULE)? {
-        let text = fs::read_to_string(&path).map_err(BuildError::io("reading", &path))?;
-        let text = text.replace(SUPPORT.0, SUPPORT.1);
-        fs::write(&path, text).map_err(BuildError::io("writing", &path))?;
+    for (name, content) in bindings::go(world, MODULE)?.iter() {
+        let text = String::from_utf8_lossy(content).replace(SUPPORT.0, SUPPORT.1);
+        lay(folder, name, text.as_bytes())?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::File;
 use crate::authoring::error::BuildError;
-use crate::authoring::project::Project;
+use crate::authoring::project::{Project, lay};
 use crate::authoring::tool::Tool;
 use crate::authoring::{dependencies, integers};
 use crate::plugin::World;
@@ -47,10 +47,8 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
         ));
     }
     let scratch = project.scratch()?;
-    fs::create_dir_all(scratch.join("wit")).map_err(BuildError::io("writing", &scratch))?;
     for (path, text) in integers::halved() {
-        let path = scratch.join(path);
-        fs::write(&path, text).map_err(BuildError::io("writing", path))?;
+        lay(&scratch, path, text.as_bytes())?;
     }
     let made = scratch.join("component.wasm");
     Tool::new(LANGUAGE, "node", GET)

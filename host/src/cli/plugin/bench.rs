@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::look::{distinct, logins, shown_bytes, shown_millis};
-use super::{Object, draft, file, object, stem};
+use super::{Object, draft, file, no_such, object, stem};
 use crate::authoring::nothing;
 use crate::chain::Copied;
 use crate::cli::args::PluginsArgs;
@@ -110,14 +110,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let inspection = match (found, default(&name)) {
         (Some(file), _) => loader.inspect(&file, &draft).map_err(anyhow::Error::from)?,
         (None, Some(component)) => loader.inspect_default(&name, component, &draft),
-        (None, None) => {
-            let (named, folder) = (args.file.display(), folder.display());
-            let text = format!(
-                "there is neither {named} nor {folder}/{named}.wasm: give a .wasm file, or the name \
-                 of a plugin in --plugins"
-            );
-            return Err(Failure::new(Exit::Input, text).into());
-        }
+        (None, None) => return Err(no_such(folder, &args.file).into()),
     };
     let plugin = inspection
         .plugin

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::look::{Look, Looker, Use, shown_bytes, shown_millis, uses};
-use super::{Object, draft, file, object, stem};
+use super::{Object, draft, file, no_such, object, stem};
 use crate::cli::args::{PluginsArgs, StateArgs};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{Against, GivenSettings};
@@ -66,14 +66,7 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let look = match found {
         Some(file) => looker.file(&file, &uses),
         None if default(&name).is_some() => looker.plugin(&name, &uses),
-        None => {
-            let (named, folder) = (args.file.display(), folder.display());
-            let text = format!(
-                "there is neither {named} nor {folder}/{named}.wasm: give a .wasm file, or the name \
-                 of a plugin in --plugins"
-            );
-            return Err(Failure::new(Exit::Input, text).into());
-        }
+        None => return Err(no_such(folder, &args.file).into()),
     };
     let mut stdout = std::io::stdout().lock();
     match args.json {

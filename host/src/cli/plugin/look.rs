@@ -78,7 +78,7 @@ pub(super) struct Use {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_bytes: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub batch_records: Option<usize>,
+    pub batch_records: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_ms: Option<f64>,
     /// Memory of an instance behind its first batch.

@@ -134,6 +134,16 @@ pub(super) fn file(folder: &Path, named: &Path) -> Option<PathBuf> {
     [named.to_owned(), in_folder].into_iter().find(|path| path.is_file())
 }
 
+/// What to say where [`file()`] finds none.
+pub(super) fn no_such(folder: &Path, named: &Path) -> Failure {
+    let (named, folder) = (named.display(), folder.display());
+    let text = format!(
+        "there is neither {named} nor {folder}/{named}.wasm: give a .wasm file, or the name of a \
+         plugin in --plugins"
+    );
+    Failure::new(Exit::Input, text)
+}
+
 /// A plugin's name by its file.
 pub(super) fn stem(path: &Path) -> String {
     path.file_stem().unwrap_or_default().to_string_lossy().into_owned()

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 
@@ -27,8 +27,8 @@ pub(super) fn watch(
     stop: &Stop,
 ) -> anyhow::Result<()> {
     let mut saves = Saves::new(project);
+    let (mut since, mut what) = (SystemTime::now(), "after the start");
     loop {
-        let started = Instant::now();
         // plugin.toml may have changed as well.
         let built = Project::open(&project.dir).map_err(super::build::failure);
         match built.map_err(anyhow::Error::from).and_then(|project| build(&project, place)) {
@@ -37,8 +37,8 @@ pub(super) fn watch(
                 let mut stdout = std::io::stdout().lock();
                 writeln!(stdout, "{}", shown(&told))?;
                 let became = became(&told, admin, stop);
-                let after = started.elapsed().as_secs_f64();
-                writeln!(stdout, "{} ({after:.1} s after the save)", harmless(&became))?;
+                let took = since.elapsed().unwrap_or_default().as_secs_f64();
+                writeln!(stdout, "{} ({took:.1} s {what})", harmless(&became))?;
             }
         }
         writeln!(std::io::stderr(), "waiting for a save in {}", project.dir.display())?;
@@ -47,6 +47,10 @@ pub(super) fn watch(
                 return Ok(());
             }
         }
+        // A file that was moved here, or away, is as old as it was.
+        let noticed = SystemTime::now() - LOOK;
+        since = saves.last().map_or(noticed, |saved| saved.max(noticed));
+        what = "after the save";
     }
 }
 
