@@ -243,7 +243,7 @@ fn a_right_configuration_is_summed_up() {
     let expected = [
         "plugins/pipeline.toml is right\n",
         "source        in\n",
-        "window        w: /a each 1m, to in-w-partial\n",
+        "window        w: /a each 1m, to in-w\n",
         "dead letters  in-dead-letters\n",
         "group         mine\n",
     ];

@@ -143,7 +143,7 @@ fn topics_that_the_host_makes_have_the_brokers_replicas() {
     process.terminate();
     let mut of_topics = replicas(&broker).unwrap();
     of_topics.retain(|(topic, ..)| topic.contains(&pipeline.name));
-    let state = format!("{}-counts-state", pipeline.name);
+    let state = pipeline.state();
     assert!(of_topics.iter().any(|(topic, ..)| *topic == state), "{of_topics:?}");
     assert!(of_topics.iter().all(|(_, _, replicas, _)| *replicas == BROKERS), "{of_topics:?}");
 }

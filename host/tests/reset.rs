@@ -6,21 +6,17 @@ mod support;
 
 use std::path::Path;
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use host::cli::reset::{Pending, Report, ResetError, Target, reset};
 use host::config::StartAt;
 use host::demo::generate::Spec;
-use host::event::{Column, Value};
 use host::kafka::{
     ClientSettings, Consumer, GroupOptions, HeadersArg, KafkaError, Mode, Producer, Rebalance,
     StateReader, commit_offsets, committed_offsets, outside_metadata,
 };
-use host::window::{
-    Events, Limits, Marker, Origin, PartitionWindows, Records, Restore, WindowSpec, Windows,
-};
+use host::window::LiveKeys;
 use support::broker::Broker;
 use support::pipeline::{Feed, Pipeline};
 use support::{SOON, settings, topic, unique};
@@ -32,6 +28,10 @@ const PARTITIONS: i32 = 2;
 const RECORDS: i64 = 10;
 /// What the pipeline has processed of each.
 const PROCESSED: i64 = 6;
+/// Partial counts that nobody has merged yet, in each partition.
+const WAITING: i64 = 3;
+/// The keys of the state of each partition.
+const STATE: [&str; 2] = ["counts|01|0/60000|\"a\"", "marker"];
 
 /// From a start on a busy machine to everything committed.
 const LIVENESS: Duration = Duration::from_secs(60);
@@ -40,7 +40,6 @@ const LIVENESS: Duration = Duration::from_secs(60);
 struct Stopped {
     settings: ClientSettings,
     target: Target,
-    spec: Arc<WindowSpec>,
 }
 
 impl Stopped {
@@ -50,19 +49,9 @@ impl Stopped {
         let compacted = [("cleanup.policy", "compact")];
         let state = topic(&settings, "reset-state", PARTITIONS, &compacted);
         let state_topics = vec![state, unique("never-created")];
-        let target = Target { group: unique("reset"), input, state_topics };
-        let second = Duration::from_secs(1);
-        let spec = Arc::new(WindowSpec {
-            name: "counts".to_owned(),
-            size: 60 * second,
-            grace: 5 * second,
-            group: vec!["/app_version".to_owned()],
-            time: "record".to_owned(),
-            future_max: WindowSpec::FUTURE_MAX_DEFAULT,
-            idle: WindowSpec::IDLE_DEFAULT,
-            limits: Limits::default(),
-        });
-        let stopped = Self { settings, target, spec };
+        let repartition = topic(&settings, "reset-repartition", PARTITIONS, &[]);
+        let target = Target { group: unique("reset"), input, repartition, state_topics };
+        let stopped = Self { settings, target };
         stopped.fill();
         stopped
     }
@@ -77,31 +66,29 @@ impl Stopped {
         let inputs = Producer::new(&self.settings, &Mode::Idempotent).unwrap();
         let input = inputs.topic(&self.target.input).unwrap();
         let state = producer.topic(&self.target.state_topics[0]).unwrap();
-        let mut windows = Windows::new(self.spec.clone());
+        let waiting = inputs.topic(&self.target.repartition).unwrap();
         for partition in 0..PARTITIONS {
             for record in 0..RECORDS {
                 let (value, time) = (Some(&b"{}"[..]), Some((record + 1) * 1000));
                 let none = HeadersArg::None;
                 inputs.send(&input, Some(partition), None, value, none, time, 0).unwrap();
             }
-            windows.adopt(PartitionWindows::new(self.spec.clone(), partition));
-            let events = usize::try_from(PROCESSED).unwrap();
-            let origin = Origin { partition, offset: 0, timestamp: None };
-            let keys = [Column::new(&[Value::Text("a")], vec![0; events])];
-            let (origins, times) = (vec![origin; events], vec![0; events]);
-            windows.observe(Events { origins: &origins, times: &times, keys: &keys }).unwrap();
-            let mut records = Records::default();
-            windows.take_changes(partition, PROCESSED, &mut records);
-            for (key, value) in records.iter() {
-                let none = HeadersArg::None;
-                producer.send(&state, Some(partition), Some(key), value, none, None, 0).unwrap();
+            for number in 0..WAITING {
+                let value = number.to_string();
+                let (value, none) = (Some(value.as_bytes()), HeadersArg::None);
+                inputs.send(&waiting, Some(partition), None, value, none, None, 0).unwrap();
+            }
+            for key in STATE {
+                let (key, none) = (Some(key.as_bytes()), HeadersArg::None);
+                producer.send(&state, Some(partition), key, Some(b"{}"), none, None, 0).unwrap();
             }
         }
         inputs.flush(SOON).unwrap();
-        let offsets: Vec<_> = (0..PARTITIONS).map(|partition| (partition, PROCESSED)).collect();
+        let offsets: Vec<_> =
+            (0..PARTITIONS).map(|partition| (partition.into(), PROCESSED)).collect();
         let Target { group, input, .. } = &self.target;
-        let group = outside_metadata(&self.settings, group).unwrap();
-        producer.send_offsets(&offsets, input, &group, SOON).unwrap();
+        let group = outside_metadata(&self.settings, group, &[input]).unwrap();
+        producer.send_offsets(&offsets, &group, SOON).unwrap();
         producer.commit(SOON).unwrap();
     }
 
@@ -110,49 +97,54 @@ impl Stopped {
     }
 
     fn committed(&self) -> Vec<Option<i64>> {
-        let Target { group, input, .. } = &self.target;
+        self.committed_of(&self.target.input)
+    }
+
+    fn committed_of(&self, topic: &str) -> Vec<Option<i64>> {
+        let group = &self.target.group;
         let partitions: Vec<_> = (0..PARTITIONS).collect();
-        let committed = committed_offsets(&self.settings, group, input, &partitions, SOON).unwrap();
+        let committed = committed_offsets(&self.settings, group, topic, &partitions, SOON).unwrap();
         committed.into_iter().map(|(_, offset)| offset).collect()
     }
 
-    /// Open keys and marker of each partition, as a worker would find them.
-    fn state(&self) -> Vec<(usize, Option<Marker>)> {
+    /// What is in the state of each partition, as a worker would find it.
+    fn state(&self) -> Vec<Vec<String>> {
         let name = &self.target.state_topics[0];
         let mut reader = StateReader::new(&self.settings, &unique("reader"), name).unwrap();
-        let mut restored = |partition| {
-            let mut restore = Restore::new(self.spec.clone(), partition);
-            reader.read(partition, SOON, &GO, |m| restore.apply(m.key, m.value)).unwrap();
-            let (windows, marker) = restore.finish().unwrap();
-            (windows.keys(), marker)
+        let mut live = |partition| {
+            let mut live = LiveKeys::default();
+            reader.read(partition, SOON, &GO, |m| live.apply(m.key, m.value)).unwrap();
+            let keys = live.into_keys().into_iter();
+            keys.map(|key| String::from_utf8(key.into()).unwrap()).collect()
         };
-        (0..PARTITIONS).map(&mut restored).collect()
+        (0..PARTITIONS).map(&mut live).collect()
     }
 
     #[track_caller]
     fn check_untouched(&self) {
         assert_eq!(self.committed(), [Some(PROCESSED); 2]);
-        for (keys, marker) in self.state() {
-            assert_eq!((keys, marker.map(|marker| marker.next_offset)), (1, Some(PROCESSED)));
-        }
+        assert_eq!(self.committed_of(&self.target.repartition), [None; 2]);
+        assert_eq!(self.state(), [STATE; 2]);
     }
 
     #[track_caller]
     fn check_reset(&self, offset: i64) {
         assert_eq!(self.committed(), [Some(offset); 2]);
-        assert_eq!(self.state(), [(0, None), (0, None)]);
+        // Partial counts that waited are of windows that are no more.
+        assert_eq!(self.committed_of(&self.target.repartition), [Some(WAITING); 2]);
+        assert_eq!(self.state(), [[""; 0]; 2]);
     }
 
     /// A worker that has joined the group and taken every partition over.
     fn join(&self) -> Consumer {
         let options = GroupOptions::default();
         let Target { group, input, .. } = &self.target;
-        let mut consumer = Consumer::new(&self.settings, group, input, &options).unwrap();
+        let mut consumer = Consumer::new(&self.settings, group, &[input], &options).unwrap();
         let end = Instant::now() + SOON;
         let mut held = 0;
         while held < PARTITIONS {
             if let Some(Rebalance::Assigned(partitions)) = consumer.poll_rebalance() {
-                let offsets: Vec<_> = partitions.iter().map(|&partition| (partition, 0)).collect();
+                let offsets: Vec<_> = partitions.iter().map(|&at| (at, 0)).collect();
                 consumer.assign(&offsets).unwrap();
                 held += i32::try_from(partitions.len()).unwrap();
             }

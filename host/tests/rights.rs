@@ -42,17 +42,18 @@ fn feed(pipeline: &Pipeline) {
     feed.finish();
 }
 
-/// The topics of a pipeline that are written to, with that of the state last.
-fn outputs(pipeline: &Pipeline) -> [String; 5] {
+/// The topics of a pipeline that are written to, with those that are read as well last.
+fn outputs(pipeline: &Pipeline) -> [String; 7] {
     let name = &pipeline.name;
     let late = format!("{name}-late");
-    let partial = format!("{name}-counts-partial");
-    let state = state(pipeline);
-    [pipeline.processed(), pipeline.dead_letters(), late, partial, state]
+    let [repartition, progress, state] = own(pipeline);
+    let results = pipeline.results();
+    [pipeline.processed(), pipeline.dead_letters(), late, results, repartition, progress, state]
 }
 
-fn state(pipeline: &Pipeline) -> String {
-    format!("{}-counts-state", pipeline.name)
+/// The windows' own topics.
+fn own(pipeline: &Pipeline) -> [String; 3] {
+    [pipeline.repartition(), format!("{}-progress", pipeline.name), pipeline.state()]
 }
 
 /// What the README lists, but for what it says can be done without.
@@ -60,9 +61,9 @@ fn least(pipeline: &Pipeline) -> Vec<Right> {
     let name = &pipeline.name;
     let mut rights = vec![
         Right::new(Operation::Read, Kind::Topic, name),
-        Right::new(Operation::Read, Kind::Topic, &state(pipeline)),
         Right::new(Operation::Read, Kind::Group, name),
     ];
+    rights.extend(own(pipeline).map(|it| Right::new(Operation::Read, Kind::Topic, &it)));
     rights.extend(outputs(pipeline).map(|it| Right::new(Operation::Write, Kind::Topic, &it)));
     rights.push(identity(pipeline));
     rights
@@ -78,8 +79,9 @@ fn identity(pipeline: &Pipeline) -> Right {
 fn with_topics(name: &str) -> Pipeline {
     let pipeline = Pipeline::with_input(name, &broker().brokers(), |text| text);
     for topic in outputs(&pipeline) {
+        let is_state = topic.ends_with("-progress") || topic.ends_with("-windows");
         let compacted = [("cleanup.policy", "compact")];
-        pipeline.make_topic(&topic, if topic.ends_with("-state") { &compacted } else { &[] });
+        pipeline.make_topic(&topic, if is_state { &compacted } else { &[] });
     }
     pipeline
 }
@@ -207,6 +209,6 @@ fn a_missing_right_on_the_state_is_named() {
     let mut processes = [pipeline.start("a", &[])];
     pipeline.await_end(&mut processes, LIVENESS);
     processes[0].terminate();
-    let read = Right::new(Operation::Read, Kind::Topic, &state(&pipeline));
+    let read = Right::new(Operation::Read, Kind::Topic, &pipeline.state());
     check_missing(&read, &pipeline, &[Operation::Describe], DELIVERIES[0]);
 }

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// A room and what it may import from this crate.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("admin", &["reload", "shadow", "worker"]),
+    ("admin", &["reload", "shadow", "window", "worker"]),
     ("authoring", &["event", "plugin"]),
     (
         "bench",

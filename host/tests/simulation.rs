@@ -215,7 +215,7 @@ fn faultless() -> (BTreeMap<i32, Expected>, [Partitions; 4]) {
         let key: Value = serde_json::from_str(key).expect("JSON");
         let (start, end) = (time(*start), time(*start + 60_000));
         let record_key = format!("{start}|{}", key.as_str().expect("a text"));
-        let value = json!({"window": "counts", "start": start, "end": end, "key": key, "partition": 0, "count": count});
+        let value = json!({"window": "counts", "start": start, "end": end, "key": key, "count": count, "final": true});
         Actual {
             key: Some(record_key.into_bytes()),
             value: Some(value.to_string().into_bytes()),

@@ -97,6 +97,8 @@ impl Plugins {
         let window = Observer {
             time: TimeSource::Field { pointer: "/timestamp".into(), unit: TimeUnit::Auto },
             group: vec!["/app_version".into()],
+            values: Vec::new(),
+            filter: None,
         };
         let stages = rules.iter().enumerate().map(stage).collect();
         Chain::new(stages, vec![window], Limits::default()).expect("a good chain")

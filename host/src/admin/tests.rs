@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::reload::{self, Counts, Outcome, StageInfo};
-use crate::worker::status::{PartitionStatus, Snapshot, StageStatus};
+use crate::worker::status::{MergeStatus, MergeWindow, PartitionStatus, Snapshot, StageStatus};
 
 fn any_port() -> SocketAddr {
     SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)
@@ -90,12 +90,7 @@ fn readiness_says_that_it_is_the_demo() {
 
 fn snapshot(partition: i32, watermark: i64) -> Snapshot {
     let watermarks = BTreeMap::from([("counts".to_owned(), watermark)]);
-    let status = PartitionStatus {
-        next_offset: 90,
-        end_offset: 100,
-        watermarks,
-        ..PartitionStatus::default()
-    };
+    let status = PartitionStatus { next_offset: 90, end_offset: 100, watermarks };
     let stage = StageStatus {
         name: "filter".to_owned(),
         plugin: "012345".to_owned(),
@@ -192,8 +187,14 @@ fn clients_that_stay_do_not_hold_up_the_end() {
 
 #[test]
 fn the_status_says_what_runs() {
-    let pipeline = pipeline(1, false);
-    pipeline.workers[0].publish(snapshot(3, 0));
+    let pipeline = pipeline(2, false);
+    let merge = |final_before, behind| {
+        let window = MergeWindow { name: "counts".to_owned(), final_before, behind };
+        MergeStatus { lag: 0, windows: vec![window] }
+    };
+    let merges =
+        BTreeMap::from([(0, merge(Some(60_000), vec![3])), (1, merge(Some(120_000), vec![4]))]);
+    pipeline.workers[0].publish(Snapshot { merges, ..snapshot(3, 0) });
     let (status, _, body) = fetch(&serve(&pipeline), "/api/v1/status");
     assert_eq!(status, 200);
     let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
@@ -203,8 +204,15 @@ fn the_status_says_what_runs() {
         "stages": [{ "name": "f", "plugin": "filter", "hash": "012345" }],
         "last_reload": null, "shadows": [],
         "paused": false,
-        "workers": [{ "ready": false, "at_rest": false, "generation": 7, "lag": { "3": 10 } }],
+        "workers": [
+            { "ready": false, "at_rest": false, "generation": 7, "lag": { "3": 10 } },
+            { "ready": false, "at_rest": false, "generation": 0, "lag": {} },
+        ],
         "lag": 10,
+        "windows": [{
+            "name": "counts", "final_before": "1970-01-01T00:01:00Z", "behind": [3],
+            "watermarks": { "3": "1970-01-01T00:00:00Z" }, "open": [],
+        }],
     });
     assert_eq!(body, expected);
 }

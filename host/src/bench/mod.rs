@@ -147,9 +147,12 @@ fn job(
     config.dead_letters.topic.name = scratch.topic(&format!("c{run}-dead-letters"));
     config.late.name = scratch.topic(&format!("c{run}-late"));
     for window in &mut config.windows {
-        window.partial_topic = scratch.topic(&format!("c{run}-{}-partial", window.name));
-        window.state_topic = scratch.topic(&format!("c{run}-{}-state", window.name));
+        window.results_topic = scratch.topic(&format!("c{run}-{}", window.name));
     }
+    config.repartition.topic.name = scratch.topic(&format!("c{run}-repartition"));
+    config.repartition.topic.partitions = PARTITIONS;
+    config.state.progress_topic = scratch.topic(&format!("c{run}-progress"));
+    config.state.windows_topic = scratch.topic(&format!("c{run}-windows"));
     let setup = Setup {
         client: plan.client.clone(),
         instance: "bench".to_owned(),

@@ -2,11 +2,11 @@
 
 use super::bisect::Budget;
 use super::guest::{Emitted, Fault};
-use super::observe::{ReadTimes, observations};
+use super::observe::{Read, ReadTimes, observations};
 use super::processed::{self, DeadLetter, Output, OutputView, Payload, Place, Processed, Reason};
 use super::rejects::Rejects;
 use super::{Header, Limits, OnError, Record, StageCounts, Stop};
-use crate::event::{Column, EventInput};
+use crate::event::EventInput;
 
 /// The batch between two steps. Its outputs are the records that are still on their way.
 pub(super) struct Flow<'r> {
@@ -18,8 +18,8 @@ pub(super) struct Flow<'r> {
     pub times: ReadTimes,
     /// The outputs that the last step knows to be events.
     pub observed: Vec<u32>,
-    /// The keys of `observed`, by observer, once the end of the chain has read them.
-    pub keys: Vec<Vec<Column>>,
+    /// What each observer reads of `observed`, once the end of the chain has.
+    pub keys: Vec<Read>,
     /// Which inputs are dead letters already; empty while there are none.
     dead: Vec<bool>,
     /// Bytes that stages made so far.

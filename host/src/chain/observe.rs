@@ -11,6 +11,10 @@ pub struct Observer {
     pub time: TimeSource,
     /// JSON Pointers into the output event, one column each; may be empty.
     pub group: Vec<String>,
+    /// The same for what is aggregated.
+    pub values: Vec<String>,
+    /// The same for a flag that says whether an event counts; none if all do.
+    pub filter: Option<String>,
 }
 
 /// Where an event's time comes from. It is read before the chain, from the input record.
@@ -26,10 +30,18 @@ pub enum TimeSource {
         /// How to read it.
         unit: TimeUnit,
     },
+    /// The time of processing, which is that of the batch.
+    Processing,
 }
 
-/// The time fields of the observers, in the layout in which the inputs are decoded.
-pub(super) struct Times(Vec<Option<(FieldId, TimeUnit)>>);
+/// The times of the observers, in the layout in which the inputs are decoded.
+pub(super) struct Times(Vec<Time>);
+
+enum Time {
+    Record,
+    Field(FieldId, TimeUnit),
+    Processing,
+}
 
 /// The event time of each input by observer; none where the record's own timestamp counts, and no
 /// list at all where it always does.
@@ -43,13 +55,17 @@ impl Times {
         errors: &mut Vec<ChainError>,
     ) -> Self {
         let mut field = |(observer, seen): (usize, &Observer)| {
-            let TimeSource::Field { pointer, unit } = &seen.time else { return None };
+            let (pointer, unit) = match &seen.time {
+                TimeSource::Record => return Time::Record,
+                TimeSource::Processing => return Time::Processing,
+                TimeSource::Field { pointer, unit } => (pointer, *unit),
+            };
             match layout.field(pointer) {
-                Ok(field) => Some((field, *unit)),
+                Ok(field) => Time::Field(field, unit),
                 Err(error) => {
                     let problem = format!("time from {pointer:?}: {error}");
                     errors.push(ChainError::Observer { observer, problem });
-                    None
+                    Time::Record
                 }
             }
         };
@@ -60,12 +76,16 @@ impl Times {
     pub(super) fn read(
         &self,
         batch: &Batch<'_>,
-        records: usize,
+        (records, now): (usize, i64),
         input: impl Fn(u32) -> u32,
     ) -> ReadTimes {
         let mut scratch = String::new();
-        let mut read = |field: &Option<(FieldId, TimeUnit)>| {
-            let (field, unit) = (*field)?;
+        let mut read = |time: &Time| {
+            let (field, unit) = match *time {
+                Time::Record => return None,
+                Time::Processing => return Some(vec![Some(now); records]),
+                Time::Field(field, unit) => (field, unit),
+            };
             let mut times = vec![None; records];
             for &event in batch.live() {
                 let value = batch.value(field, event, &mut scratch);
@@ -78,54 +98,74 @@ impl Times {
 
     /// Decodes the inputs for their times alone, if any are read.
     pub(super) fn read_apart(&self, layout: &Layout, flow: &mut Flow<'_>) {
-        if self.0.iter().any(Option::is_some) {
+        let is_read = |time: &Time| matches!(time, Time::Field(..));
+        let whole = (flow.records.len(), flow.now);
+        if self.0.iter().any(is_read) {
             let (places, inputs) = flow.events(&[], &[], &[]);
             let batch = Batch::decode(layout, &inputs);
             // Nothing has happened yet: outputs are inputs.
-            flow.times = self.read(&batch, flow.records.len(), |event| places[event as usize]);
+            flow.times = self.read(&batch, whole, |event| places[event as usize]);
         } else {
-            flow.times = vec![None; self.0.len()];
+            flow.times = self.read(&Batch::decode(layout, &[]), whole, |event| event);
         }
     }
 }
 
-/// The group fields of the observers, in the layout in which the outputs are decoded.
-pub(super) struct Groups(Vec<Vec<ColumnId>>);
+/// The fields of the observers, in the layout in which the outputs are decoded.
+pub(super) struct Groups(Vec<Fields>);
+
+/// What an observer reads of an output.
+struct Fields {
+    group: Vec<ColumnId>,
+    values: Vec<ColumnId>,
+    filter: Option<ColumnId>,
+}
+
+/// What an observer has read of the outputs.
+#[derive(Default)]
+pub(super) struct Read {
+    keys: Vec<Column>,
+    values: Vec<Column>,
+    filter: Option<Column>,
+}
 
 impl Groups {
-    /// Adds the group fields to a layout.
+    /// Adds the fields to a layout.
     pub(super) fn new(
         observers: &[Observer],
         layout: &mut LayoutBuilder,
         errors: &mut Vec<ChainError>,
     ) -> Self {
-        let mut columns = |(observer, seen): (usize, &Observer)| {
-            let mut columns = Vec::with_capacity(seen.group.len());
-            for pointer in &seen.group {
-                match layout.column(&Source::Field(pointer.clone())) {
-                    Ok(column) => columns.push(column),
-                    Err(error) => {
-                        let problem = format!("group by {pointer:?}: {error}");
-                        errors.push(ChainError::Observer { observer, problem });
-                    }
-                }
+        let fields = |(observer, seen): (usize, &Observer)| {
+            let mut column = |what: &str, pointer: &String| {
+                let column = layout.column(&Source::Field(pointer.clone()));
+                let problem = |error| {
+                    let problem = format!("{what} {pointer:?}: {error}");
+                    errors.push(ChainError::Observer { observer, problem });
+                };
+                column.map_err(problem).ok()
+            };
+            Fields {
+                group: seen.group.iter().filter_map(|field| column("group by", field)).collect(),
+                values: seen
+                    .values
+                    .iter()
+                    .filter_map(|field| column("aggregate of", field))
+                    .collect(),
+                filter: seen.filter.as_ref().and_then(|field| column("where", field)),
             }
-            columns
         };
-        Self(observers.iter().enumerate().map(&mut columns).collect())
+        Self(observers.iter().enumerate().map(fields).collect())
     }
 
     /// The columns of each observer for the live events of a batch.
-    pub(super) fn read(&self, batch: &mut Batch<'_>) -> Vec<Vec<Column>> {
-        let all: Vec<ColumnId> = self.0.iter().flatten().copied().collect();
+    pub(super) fn read(&self, batch: &mut Batch<'_>) -> Vec<Read> {
+        let all: Vec<ColumnId> = self.0.iter().flat_map(Fields::all).collect();
         batch.prepare(&all);
-        let columns = |group: &Vec<ColumnId>| {
-            group.iter().map(|&column| batch.column(column).clone()).collect()
-        };
-        self.0.iter().map(columns).collect()
+        self.each(|column| batch.column(column).clone())
     }
 
-    /// Decodes the outputs for their keys alone, if any are read.
+    /// Decodes the outputs for their fields alone, if any are read.
     pub(super) fn read_apart(&self, layout: &Layout, flow: &mut Flow<'_>) {
         if self.0.is_empty() {
             return;
@@ -133,16 +173,39 @@ impl Groups {
         let emitted = &flow.processed.emitted;
         let headers: Vec<Vec<Header<'_>>> = emitted.iter().map(borrowed_headers).collect();
         let (places, inputs) = flow.events(&flow.processed.bytes, emitted, &headers);
-        let any = self.0.iter().any(|group| !group.is_empty());
+        let any = self.0.iter().any(|fields| fields.all().next().is_some());
         let keys = if any && !inputs.is_empty() {
             let mut batch = Batch::decode(layout, &inputs);
-            let keys = self.read(&mut batch);
-            let spread = |column: &Column| spread(column, batch.live(), inputs.len());
-            keys.iter().map(|group| group.iter().map(spread).collect()).collect()
+            let mut read = self.read(&mut batch);
+            for column in read.iter_mut().flat_map(Read::all_mut) {
+                *column = spread(column, batch.live(), inputs.len());
+            }
+            read
         } else {
-            self.0.iter().map(|group| vec![Column::default(); group.len()]).collect()
+            self.each(|_| Column::default())
         };
         (flow.observed, flow.keys) = (places, keys);
+    }
+
+    fn each(&self, column: impl Fn(ColumnId) -> Column) -> Vec<Read> {
+        let read = |fields: &Fields| Read {
+            keys: fields.group.iter().map(|&field| column(field)).collect(),
+            values: fields.values.iter().map(|&field| column(field)).collect(),
+            filter: fields.filter.map(&column),
+        };
+        self.0.iter().map(read).collect()
+    }
+}
+
+impl Fields {
+    fn all(&self) -> impl Iterator<Item = ColumnId> {
+        self.group.iter().chain(&self.values).copied().chain(self.filter)
+    }
+}
+
+impl Read {
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut Column> {
+        self.keys.iter_mut().chain(&mut self.values).chain(&mut self.filter)
     }
 }
 
@@ -167,9 +230,10 @@ fn spread(column: &Column, live: &[u32], events: usize) -> Column {
 pub(super) fn observations(flow: &mut Flow<'_>) -> Vec<Observation> {
     let times = std::mem::take(&mut flow.times);
     let keys = std::mem::take(&mut flow.keys);
-    let observation = |(times, keys): (Option<Vec<Option<i64>>>, Vec<Column>)| {
-        let mut seen =
-            Observation { outputs: flow.observed.clone(), keys, ..Observation::default() };
+    let observation = |(times, read): (Option<Vec<Option<i64>>>, Read)| {
+        let Read { keys, values, filter } = read;
+        let outputs = flow.observed.clone();
+        let mut seen = Observation { outputs, keys, values, filter, ..Observation::default() };
         seen.times.reserve(flow.observed.len());
         for &output in &flow.observed {
             let input = flow.processed.outputs[output as usize].input as usize;
@@ -181,4 +245,47 @@ pub(super) fn observations(flow: &mut Flow<'_>) -> Vec<Observation> {
         seen
     };
     times.into_iter().zip(keys).map(observation).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chain::{Chain, Limits, Record};
+
+    #[test]
+    fn values_and_filter_are_read_like_keys_and_now_is_a_time() {
+        let observer = |time| Observer {
+            time,
+            group: vec!["/k".to_owned()],
+            values: vec!["/n".to_owned(), "/k".to_owned()],
+            filter: Some("/big".to_owned()),
+        };
+        let field = TimeSource::Field { pointer: "/n".to_owned(), unit: TimeUnit::Millis };
+        for time in [TimeSource::Processing, field] {
+            let observers = vec![observer(TimeSource::Processing), observer(time)];
+            let mut chain = Chain::new(vec![], observers, Limits::default()).expect("a chain");
+            let record = |value: &'static str| Record {
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: &[],
+                timestamp: Some(5),
+                partition: 0,
+                offset: 0,
+            };
+            let records = [record(r#"{"k":"a","n":1,"big":true}"#), record("nonsense")];
+            let seen = chain.run(&records, 77).expect("it runs").observations;
+            assert_eq!((&seen[0].times, seen[0].fallbacks), (&vec![77, 77], 0));
+            let of = |column: &Column, event: usize| {
+                format!("{:?}", column.value(column.index()[event] as usize))
+            };
+            assert_eq!(of(&seen[1].keys[0], 0), r#"Text("a")"#);
+            assert_eq!(of(&seen[1].values[0], 0), "Integer(1)");
+            assert_eq!(of(&seen[1].values[1], 0), r#"Text("a")"#);
+            let filter = seen[1].filter.as_ref().expect("it is read");
+            assert_eq!(
+                (of(filter, 0).as_str(), of(filter, 1).as_str()),
+                ("Boolean(true)", "Absent")
+            );
+        }
+    }
 }

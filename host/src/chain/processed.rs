@@ -252,6 +252,10 @@ pub struct Observation {
     /// One column per entry of the observer's `group`, one index entry per observed output, read
     /// from the output; `absent` where that is no JSON object.
     pub keys: Vec<Column>,
+    /// The same for the observer's `values`.
+    pub values: Vec<Column>,
+    /// The same for its `filter`.
+    pub filter: Option<Column>,
     /// How many of `times` are the record's own timestamp because the field is missing or no time.
     pub fallbacks: u32,
 }

@@ -91,7 +91,7 @@ fn begin(
         let input = places[*event as usize];
         flow.dead_letter(input, Place::Decode, Reason::InvalidJson, message);
     }
-    flow.times = times.read(batch, flow.records.len(), |event| places[event as usize]);
+    flow.times = times.read(batch, (flow.records.len(), flow.now), |event| places[event as usize]);
     let (records, rejected) = (places.len() as u64, batch.invalid().len() as u64);
     flow.processed.decode.records = records;
     flow.processed.decode.rejected = rejected;

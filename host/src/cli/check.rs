@@ -5,7 +5,7 @@ use std::io::Write;
 use super::args::CheckArgs;
 use super::exit::{Exit, Failure};
 use super::properties;
-use crate::config::{self, FILE_NAME, Problems};
+use crate::config::{self, FILE_NAME, Problems, WindowShape};
 use crate::pipeline::{Generation, Loader};
 use crate::plugin::defaults;
 use crate::reload::{Examples, examples};
@@ -58,9 +58,16 @@ fn summary(generation: &Generation, is_there: bool) -> String {
         line("shadow", &format!("{of}: {}.wasm, nothing of it is written", candidate.plugin));
     }
     for window in &config.windows {
-        let size = humantime::format_duration(window.size);
+        let length = humantime::format_duration;
+        let size = match window.shape {
+            WindowShape::Tumbling { size } => format!("each {}", length(size)),
+            WindowShape::Hopping { size, every } => {
+                format!("over {} each {}", length(size), length(every))
+            }
+            WindowShape::Session { gap } => format!("in sessions with gaps of {}", length(gap)),
+        };
         let by = if window.by.is_empty() { "all events".to_owned() } else { window.by.join(", ") };
-        line("window", &format!("{}: {by} each {size}, to {}", window.name, window.partial_topic));
+        line("window", &format!("{}: {by} {size}, to {}", window.name, window.results_topic));
     }
     line("sink", &config.sink.topic.name);
     line("dead letters", &config.dead_letters.topic.name);

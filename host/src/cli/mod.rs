@@ -19,6 +19,7 @@ pub mod reset;
 pub mod run;
 pub mod tryout;
 pub mod view;
+pub mod windows;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -62,6 +63,7 @@ pub enum Command {
     Try(tryout::TryArgs),
     Generate(generate::GenerateArgs),
     View(view::ViewArgs),
+    Windows(windows::WindowsArgs),
     Health(health::HealthArgs),
     Pause(pause::PauseArgs),
     Resume(pause::ResumeArgs),
@@ -83,6 +85,7 @@ pub fn main() -> ExitCode {
             Command::Try(args) => tryout::run(&args),
             Command::Generate(args) => generate::run(&args),
             Command::View(args) => view::run(&args),
+            Command::Windows(args) => windows::run(&args),
             Command::Health(args) => health::run(&args),
             Command::Pause(args) => pause::pause(&args),
             Command::Resume(args) => pause::resume(&args),

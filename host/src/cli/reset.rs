@@ -22,7 +22,7 @@ use crate::config::{self, Config, FILE_NAME, StartAt};
 use crate::demo::stop::Stop;
 use crate::kafka::{
     self, ClientSettings, Cluster, HeadersArg, KafkaError, Mode, Producer, SendError, StateReader,
-    committed_offsets, members, outside_metadata, reachable,
+    TopicPartition, committed_offsets, members, outside_metadata, reachable,
 };
 use crate::window::LiveKeys;
 
@@ -94,7 +94,7 @@ pub fn run(args: &ResetArgs) -> anyhow::Result<()> {
 }
 
 /// A flag that a signal raises, so that the transaction is ended and holds nobody up.
-fn stop_flag() -> io::Result<Arc<AtomicBool>> {
+pub(super) fn stop_flag() -> io::Result<Arc<AtomicBool>> {
     let signal = Stop::on_signal()?;
     let raised = Arc::new(AtomicBool::new(false));
     let flag = raised.clone();
@@ -112,6 +112,8 @@ pub struct Target {
     pub group: String,
     /// The input topic.
     pub input: String,
+    /// Where partial counts wait; nothing waits if there is no such topic.
+    pub repartition: String,
     /// The windows' state topics; those that do not exist have no state.
     pub state_topics: Vec<String>,
 }
@@ -121,7 +123,11 @@ impl From<&Config> for Target {
         Self {
             group: config.name.clone(),
             input: config.source.topic.name.clone(),
-            state_topics: config.windows.iter().map(|window| window.state_topic.clone()).collect(),
+            repartition: config.repartition.topic.name.clone(),
+            state_topics: vec![
+                config.state.progress_topic.clone(),
+                config.state.windows_topic.clone(),
+            ],
         }
     }
 }
@@ -201,6 +207,8 @@ pub struct Pending {
     target: Target,
     producer: Producer,
     offsets: Vec<(i32, Option<i64>, i64)>,
+    /// Partition of the repartition topic, and its end: partial counts that wait are passed over.
+    waiting: Vec<(i32, i64)>,
     end: Instant,
 }
 
@@ -220,6 +228,7 @@ impl Pending {
         let end = Instant::now() + QUESTION;
         patiently(end, stop, || producer.init_transactions(QUESTION))?;
         let offsets = find_offsets(settings, target, to, stop)?;
+        let waiting = find_ends(settings, &target.repartition, stop)?;
         if offsets.iter().all(|(_, before, _)| before.is_none())
             && !has_state_topic(settings, target, stop)?
         {
@@ -228,8 +237,14 @@ impl Pending {
         }
         let end = Instant::now() + TRANSACTION_MAX;
         producer.begin()?;
-        let pending =
-            Self { settings: settings.clone(), target: target.clone(), producer, offsets, end };
+        let pending = Self {
+            settings: settings.clone(),
+            target: target.clone(),
+            producer,
+            offsets,
+            waiting,
+            end,
+        };
         match pending.send_offsets(stop) {
             Ok(()) => Ok(pending),
             Err(error) => Err(pending.abandon(error.into())),
@@ -249,13 +264,16 @@ impl Pending {
     }
 
     fn send_offsets(&self, stop: &AtomicBool) -> Result<(), KafkaError> {
-        let group = outside_metadata(&self.settings, &self.target.group)?;
-        let offsets: Vec<_> =
-            self.offsets.iter().map(|&(partition, _, now)| (partition, now)).collect();
-        let input = &self.target.input;
-        patiently(self.end, stop, || {
-            self.producer.send_offsets(&offsets, input, &group, QUESTION)
-        })?;
+        let group = outside_metadata(
+            &self.settings,
+            &self.target.group,
+            &[&self.target.input, &self.target.repartition],
+        )?;
+        let input = self.offsets.iter().map(|&(partition, _, now)| (partition.into(), now));
+        let place = |partition| TopicPartition::new(1, partition);
+        let waiting = self.waiting.iter().map(|&(partition, end)| (place(partition), end));
+        let offsets: Vec<_> = input.chain(waiting).collect();
+        patiently(self.end, stop, || self.producer.send_offsets(&offsets, &group, QUESTION))?;
         Ok(())
     }
 
@@ -374,6 +392,27 @@ fn find_offsets(
         offsets.push((partition, offset_of(&before, partition), now));
     }
     Ok(offsets)
+}
+
+/// Where every partition of a topic ends, open transactions included: nobody will end these who still
+/// belongs to the group. Nothing if there is no such topic.
+fn find_ends(
+    settings: &ClientSettings,
+    topic: &str,
+    stop: &AtomicBool,
+) -> Result<Vec<(i32, i64)>, KafkaError> {
+    let end = Instant::now() + QUESTION;
+    let cluster = Cluster::uncommitted(settings)?;
+    let count = match patiently(end, stop, || cluster.partition_count(topic, QUESTION)) {
+        Ok(count) => count,
+        Err(KafkaError::MissingTopic(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let last = |partition| {
+        let ends = patiently(end, stop, || cluster.watermarks(topic, partition, QUESTION))?;
+        Ok((partition, ends.1))
+    };
+    (0..count).map(last).collect()
 }
 
 fn offset_of(offsets: &[(i32, Option<i64>)], partition: i32) -> Option<i64> {

@@ -306,9 +306,9 @@ impl Tables {
         self.looked = Some(Instant::now());
         let mut held = BTreeSet::new();
         for status in statuses {
-            for (partition, status) in status.snapshot().partitions {
-                for (window, before) in &status.closed_before {
-                    self.log.progress(window, partition, *before);
+            for (partition, status) in status.snapshot().merges {
+                for window in &status.windows {
+                    self.log.progress(&window.name, partition, window.final_before);
                 }
                 held.insert(partition);
             }

@@ -4,6 +4,7 @@
 //! [`parse()`] answers with a [`Draft`], also for a file with problems: whoever loads the plugins adds
 //! what is wrong with them to the same list, and only [`Draft::finish`] hands the [`Config`] out.
 
+mod aggregates;
 mod document;
 mod limits;
 mod parse;
@@ -27,8 +28,9 @@ pub use stages::{Against, GivenSettings};
 pub use start::StartAt;
 pub use topics::check_name;
 pub use types::{
-    BatchLimits, Config, DeadLetters, Delivery, EventTime, Limits, Mode, OnError, OnExpired,
-    Reload, Sink, Source, Stage, StageLimits, State, TimeUnit, Topic, Window,
+    Aggregate, AggregateKind, BatchLimits, Config, DeadLetters, Delivery, Emit, EventTime, Limits,
+    Mode, OnError, OnExpired, Reload, Repartition, Sink, Source, Stage, StageLimits, State,
+    TimeUnit, Topic, Window, WindowShape,
 };
 pub use units::{parse_bytes, parse_duration};
 

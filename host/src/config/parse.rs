@@ -11,8 +11,8 @@ use super::problem::{Problem, Problems};
 use super::stages::Against;
 use super::table::{Table, section, sections, table_in, unknown_help};
 use super::types::{
-    Config, DeadLetters, Delivery, Limits, Mode, OnExpired, Reload, Sink, Source, Stage, State,
-    Topic,
+    Config, DeadLetters, Delivery, Limits, Mode, OnExpired, Reload, Repartition, Sink, Source,
+    Stage, State, Topic,
 };
 use super::{Property, limits, properties, stages, topics, windows};
 
@@ -202,12 +202,13 @@ fn read_root<'a>(
         file: file.to_owned(),
         stages: stages::read(document, sections(document, root, "stage"), &limits),
         shadow: stages::read_shadow(document, section("shadow"), &limits),
-        windows: windows::read(document, root, &input.name, &name),
+        windows: windows::read(document, root, &input.name),
         source,
         sink,
         dead_letters,
         late,
-        state: read_state(section("state")),
+        repartition: read_repartition(section("repartition"), &name, &input),
+        state: read_state(section("state"), &name),
         delivery: read_delivery(section("delivery"), overrides),
         reload: read_reload(section("reload")),
         properties: properties::read(
@@ -233,7 +234,7 @@ fn read_root<'a>(
 }
 
 /// Every section that a file may have, and whether it stands for a list.
-const SECTIONS: [(&str, bool); 13] = [
+const SECTIONS: [(&str, bool); 14] = [
     ("pipeline", false),
     ("source", false),
     ("stage", true),
@@ -242,6 +243,7 @@ const SECTIONS: [(&str, bool); 13] = [
     ("sink", false),
     ("dead-letters", false),
     ("late", false),
+    ("repartition", false),
     ("state", false),
     ("delivery", false),
     ("reload", false),
@@ -308,8 +310,20 @@ fn read_dead_letters(table: &Table<'_>, default: Option<Topic>) -> DeadLetters {
     }
 }
 
-fn read_state(table: Table<'_>) -> State {
+/// Its name is no key: two pipelines that shared it would add each other's counts to their own.
+fn read_repartition(table: Table<'_>, pipeline: &str, input: &Topic) -> Repartition {
+    let partitions = table.integer("partitions", i64::from(input.partitions), 1..=10_000) as i32;
+    let replication = topics::read_replication(&table, input.replication);
+    let retention = table.duration("retention", 7 * DAY, millis(60_000)..=3660 * DAY);
+    table.finish();
+    let name = format!("{pipeline}-repartition");
+    Repartition { topic: Topic { name, partitions, replication }, retention }
+}
+
+fn read_state(table: Table<'_>, pipeline: &str) -> State {
     let state = State {
+        progress_topic: format!("{pipeline}-progress"),
+        windows_topic: format!("{pipeline}-windows"),
         replication: topics::read_replication(&table, -1),
         segment_age: table.duration("segment-age", millis(600_000), millis(10_000)..=7 * DAY),
         segment_bytes: table.bytes("segment-bytes", 16 << 20, 1 << 20..=1 << 30),

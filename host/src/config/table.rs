@@ -274,6 +274,21 @@ impl<'a> Table<'a> {
         Table::new(self.document, &self.header, format!("{}{key}.", self.prefix), found)
     }
 
+    /// All keys with their values, in the order of the file: for keys that are names.
+    pub(super) fn entries(&self) -> Vec<(&'a str, Value<'a>)> {
+        let mut entries: Vec<_> = self.entries.into_iter().flatten().collect();
+        entries.sort_by_key(|(key, _)| key.span().start);
+        entries.into_iter().map(|(key, value)| (key.get_ref().as_ref(), value)).collect()
+    }
+
+    /// A value of this table that is a table, under a key that is a name.
+    pub(super) fn named(&self, key: &str, value: Value<'a>) -> Option<Table<'a>> {
+        let table = value.get_ref().as_table()?;
+        let found = Some((table, self.document.place(value.span())));
+        let prefix = format!("{}{key}.", self.prefix);
+        Some(Table::new(self.document, &self.header, prefix, found))
+    }
+
     /// A list of tables within this one.
     pub(super) fn tables(&self, key: &'static str) -> Vec<Table<'a>> {
         let Some(value) = self.value(key) else { return Vec::new() };

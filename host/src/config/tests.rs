@@ -92,6 +92,10 @@ fn the_shipped_file_names_every_key() {
         draft(
             "[reload]\nx=1\n[state]\nx=1\n[delivery]\nx=1\n[limits]\nx=1\n[[stage]]\nx=1\n[[window]]\nx=1\n",
         ),
+        draft("[[window]]\naggregates={a={x=1}}\n"),
+        draft(
+            "[[window]]\naggregates={a={top='/t',x=1}}\n[[window]]\naggregates={a={distinct='/t',x=1}}\n",
+        ),
         draft("[[window]]\ntime={x=1}\n[[stage]]\nlimits={x=1}\n[[stage]]\nshadow={x=1}\n"),
     ];
     let mut checked = 0;
@@ -102,6 +106,7 @@ fn the_shipped_file_names_every_key() {
             let stated = SHIPPED.lines().any(|line| {
                 line.contains(&format!("{key} = "))
                     || line.trim_start_matches("# ") == format!("[stage.{key}]")
+                    || line == format!("[window.{key}]")
             });
             assert!(stated, "{} is missing from the shipped file: {key}", problem.key);
         }
@@ -122,8 +127,42 @@ fn names_follow_the_source() {
     let window = &found.windows[0];
     assert_eq!(window.by, ["/a", "/b"]);
     assert_eq!(window.results_topic, "in-w");
-    assert_eq!(window.partial_topic, "in-w-partial");
-    assert_eq!(window.state_topic, "in-w-state");
+    assert_eq!(found.repartition.topic, topic("in-repartition"));
+    assert_eq!(found.state.progress_topic, "in-progress");
+    assert_eq!(found.state.windows_topic, "in-windows");
+}
+
+#[test]
+fn windows_have_shapes_and_aggregates_in_the_order_of_the_file() {
+    let window =
+        |rest: &str| config(&format!("{LEAST}[[window]]\nname = \"w\"\n{rest}")).windows.remove(0);
+    let (ten, minute) = (Duration::from_secs(10), Duration::from_secs(60));
+    let plain = window("size = \"60s\"\n");
+    assert_eq!(plain.shape, WindowShape::Tumbling { size: minute });
+    assert_eq!((plain.emit, &plain.filter), (Emit::Final, &None));
+    let count = Aggregate { name: "count".to_owned(), kind: AggregateKind::Count };
+    assert_eq!(plain.aggregates, [count]);
+    let hopping = window("size = \"60s\"\nevery = \"10s\"\nemit = \"updates\"\n");
+    assert_eq!(hopping.shape, WindowShape::Hopping { size: minute, every: ten });
+    assert_eq!(hopping.emit, Emit::Updates);
+    let session = window(
+        "gap = \"10s\"\nwhere = \"/ok\"\ntime = \"processing\"\n[window.aggregates]\n\
+         z = { distinct = \"/u\" }\nn = \"count\"\na = { top = \"/u\", k = 3, counted-max = 9 }\n\
+         b = { sum = \"/b\" }\nc = { avg = \"/c\" }\n",
+    );
+    assert_eq!(session.shape, WindowShape::Session { gap: ten });
+    assert_eq!((session.time, session.filter.as_deref()), (EventTime::Processing, Some("/ok")));
+    let field = "/u".to_owned();
+    let expected = [
+        ("z", AggregateKind::Distinct { field: field.clone(), exact_max: 1000 }),
+        ("n", AggregateKind::Count),
+        ("a", AggregateKind::Top { field, k: 3, counted_max: 9 }),
+        ("b", AggregateKind::Sum("/b".to_owned())),
+        ("c", AggregateKind::Avg("/c".to_owned())),
+    ];
+    let found: Vec<_> =
+        session.aggregates.into_iter().map(|one| (one.name.clone(), one.kind)).collect();
+    assert_eq!(found, expected.map(|(name, kind)| (name.to_owned(), kind)));
 }
 
 #[test]

@@ -84,9 +84,15 @@ pub(super) fn check(
     for topic in &config.sink.further {
         claim(topic, "[sink] topics", place_of("[sink] topics"));
     }
+    if config.windows.is_empty() {
+        return;
+    }
+    let state = &config.state;
+    let own = [&config.repartition.topic.name, &state.progress_topic, &state.windows_topic];
+    for topic in own {
+        claim(topic, "[pipeline] name", None);
+    }
     for window in &config.windows {
-        for topic in [&window.results_topic, &window.partial_topic, &window.state_topic] {
-            claim(topic, "[[window]] name", Some(window.place));
-        }
+        claim(&window.results_topic, "[[window]] name", Some(window.place));
     }
 }

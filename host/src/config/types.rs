@@ -12,7 +12,7 @@ use super::{Place, Properties};
 pub struct Config {
     /// The file it was read from, as shown to a person.
     pub file: String,
-    /// `[pipeline] name`: the consumer group, and the first part of the state topics' names.
+    /// `[pipeline] name`: the consumer group, and the first part of the names of its own topics.
     pub name: String,
     /// `[source]`.
     pub source: Source,
@@ -28,6 +28,8 @@ pub struct Config {
     pub dead_letters: DeadLetters,
     /// `[late]`.
     pub late: Topic,
+    /// `[repartition]`.
+    pub repartition: Repartition,
     /// `[state]`.
     pub state: State,
     /// `[delivery]`.
@@ -128,19 +130,27 @@ pub struct StageLimits {
     pub log_lines_per_second: u32,
 }
 
-/// `[[window]]`: tumbling windows that count events by a field.
+/// `[[window]]`: windows of event time that add events up by a field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Window {
     /// `name = "counts"`: unique; part of the names of its topics.
     pub name: String,
-    /// `size = "60s"`: whole milliseconds.
-    pub size: Duration,
+    /// `size = "60s"`, with `every = "10s"`, or `gap = "30s"`.
+    pub shape: WindowShape,
     /// `grace = "5s"`: for how long after its end a window waits for stragglers.
     pub grace: Duration,
     /// `by = "/app_version"`, or a list: JSON Pointers into the output event. Empty: all together.
     pub by: Vec<String>,
-    /// `time = { field = "/timestamp", unit = "auto" }` or `time = "record"`.
+    /// `time = { field = "/timestamp", unit = "auto" }`, `"record"` or `"processing"`.
     pub time: EventTime,
+    /// `aggregates = { count = "count" }`, in the order of the file: each has a name of its own,
+    /// and there is at least one.
+    pub aggregates: Vec<Aggregate>,
+    /// `where = "/flag"`: a JSON Pointer into the output event; only events that hold `true` there
+    /// count. None: all do.
+    pub filter: Option<String>,
+    /// `emit = "final"`.
+    pub emit: Emit,
     /// `idle = "5s"`: a partition that is caught up and silent for this long closes its windows
     /// by the wall clock.
     pub idle: Duration,
@@ -151,21 +161,131 @@ pub struct Window {
     pub keys_max: u64,
     /// `bytes-max = "256MiB"`: the same in bytes of keys and accumulators.
     pub bytes_max: u64,
-    /// Where its final results go, merged over partitions: `<input>-<window>`.
+    /// Where its results go: `<input>-<window>`.
     pub results_topic: String,
-    /// Where the results of each partition go: `<input>-<window>-partial`.
-    pub partial_topic: String,
-    /// Where its state is kept: `<pipeline>-<window>-state`.
-    pub state_topic: String,
     /// Where it begins in the file.
     pub place: Place,
+}
+
+/// Which stretches of event time the windows are. Whole milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowShape {
+    /// `size = "60s"`: one after the other, aligned to the epoch.
+    Tumbling {
+        /// How long each is.
+        size: Duration,
+    },
+    /// `size = "60s"` and `every = "10s"`: overlapping, each the sum of at most 1000 slices of
+    /// their greatest common divisor.
+    Hopping {
+        /// How long each is.
+        size: Duration,
+        /// How far apart they begin; at most `size`.
+        every: Duration,
+    },
+    /// `gap = "30s"`: as long as events of a group are less than this apart.
+    Session {
+        /// The least silence between two of them.
+        gap: Duration,
+    },
+}
+
+/// One member of a window's results.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Aggregate {
+    /// Its name.
+    pub name: String,
+    /// How it is computed.
+    pub kind: AggregateKind,
+}
+
+/// How a member of a result is computed. Fields are JSON Pointers into the output event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AggregateKind {
+    /// `"count"`: how many events.
+    Count,
+    /// `{ sum = "/amount" }`.
+    Sum(String),
+    /// `{ min = "/amount" }`.
+    Min(String),
+    /// `{ max = "/amount" }`.
+    Max(String),
+    /// `{ avg = "/amount" }`.
+    Avg(String),
+    /// `{ distinct = "/user", exact-max = 1000 }`: how many different values.
+    Distinct {
+        /// The field.
+        field: String,
+        /// Up to how many it is exact.
+        exact_max: usize,
+    },
+    /// `{ top = "/user", k = 5, counted-max = 10000 }`: the most frequent values.
+    Top {
+        /// The field.
+        field: String,
+        /// How many of them.
+        k: usize,
+        /// Up to how many different ones it is exact; at least `k`.
+        counted_max: usize,
+    },
+}
+
+impl WindowShape {
+    /// `size`, unless it is a session.
+    pub fn size(&self) -> Option<Duration> {
+        match *self {
+            Self::Tumbling { size } | Self::Hopping { size, .. } => Some(size),
+            Self::Session { .. } => None,
+        }
+    }
+
+    /// `every`, of a hopping window.
+    pub fn every(&self) -> Option<Duration> {
+        match *self {
+            Self::Hopping { every, .. } => Some(every),
+            _ => None,
+        }
+    }
+
+    /// `gap`, of a session.
+    pub fn gap(&self) -> Option<Duration> {
+        match *self {
+            Self::Session { gap } => Some(gap),
+            _ => None,
+        }
+    }
+}
+
+impl AggregateKind {
+    /// The field that it reads, if any.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Count => None,
+            Self::Sum(field) | Self::Min(field) | Self::Max(field) | Self::Avg(field) => {
+                Some(field)
+            }
+            Self::Distinct { field, .. } | Self::Top { field, .. } => Some(field),
+        }
+    }
+}
+
+/// When a window's results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Emit {
+    /// `"final"`: once.
+    #[default]
+    Final,
+    /// `"updates"`: at each commit what changed as well.
+    Updates,
 }
 
 /// Where the time of an event is read from, in the input record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EventTime {
-    /// The record's own timestamp.
+    /// `"record"`: the record's own timestamp.
     Record,
+    /// `"processing"`: the wall clock when the record is processed.
+    Processing,
     /// A field of the event; where it is missing or malformed, the record's own timestamp.
     Field {
         /// A JSON Pointer.
@@ -217,9 +337,22 @@ pub struct DeadLetters {
     pub reject_share_over: u32,
 }
 
-/// `[state]`: how the compacted state topics are created.
+/// `[repartition]`: where the counts of the input partitions of all windows come together by group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repartition {
+    /// Its topic, `<pipeline>-repartition`; made by default as the source is.
+    pub topic: Topic,
+    /// `retention = "7d"`: the topic's `retention.ms`; longer than the pipeline is ever stopped.
+    pub retention: Duration,
+}
+
+/// `[state]`: the compacted topics, and how they are created.
 #[derive(Clone, Debug, PartialEq)]
 pub struct State {
+    /// How far each input partition is: `<pipeline>-progress`.
+    pub progress_topic: String,
+    /// The open windows: `<pipeline>-windows`.
+    pub windows_topic: String,
     /// `replication = -1`, as in [`Topic`].
     pub replication: i32,
     /// `segment-age = "10m"`: the topics' `segment.ms`.

@@ -275,7 +275,7 @@ mod tests {
     #[test]
     fn workers_and_partitions_are_added_up() {
         let one = vec![window(60_000, &[("1.9", 100), ("2.3.0", 70)])];
-        let two = vec![window(60_000, &[("2.3.0", 50)]), window(0, &[("null", 3)])];
+        let two = vec![window(60_000, &[("2.2.0", 120)]), window(0, &[("null", 3)])];
         let totals = Totals::read(&[worker(0, one), worker(1, two)]);
         let lines = bare(&status("127.0.0.1:4000", &totals, (1_003, 401), 200));
         assert_eq!(
@@ -285,7 +285,7 @@ mod tests {
                 "demo broker 127.0.0.1:4000 in memory, at-least-once; real Kafka: --brokers HOST:9092",
                 "in 24,000 (1,003/s) · out 10,000 (401/s) · dead letters 60 (invalid-json 60) · late 0 · lag 20",
                 "counts 00:00:00–00:01:00 open  null 3",
-                "counts 00:01:00–00:02:00 open  2.3.0 120 · 1.9 100",
+                "counts 00:01:00–00:02:00 open  2.2.0 120 · 1.9 100 · 2.3.0 70",
             ]
         );
     }

@@ -189,6 +189,11 @@ impl KafkaError {
         }
     }
 
+    /// Whether it is a connection that broke while reading, which librdkafka makes again by itself.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, KafkaError::Retry(_) | KafkaError::Unreachable(_))
+    }
+
     /// Whether there was no answer in time.
     pub fn is_timeout(&self) -> bool {
         matches!(self, KafkaError::Recover(Failure { code: Some(Code::OperationTimedOut), .. }))

@@ -11,12 +11,14 @@ mod error;
 mod features;
 mod group;
 mod log;
+mod names;
 mod partition;
 mod producer;
 mod raw;
 mod remove;
 mod restore;
 mod settings;
+mod tail;
 mod topics;
 mod usual;
 
@@ -27,7 +29,7 @@ pub use error::{Failure, KafkaError};
 pub use features::{exactly_once_supported, reachable};
 pub use group::{Member, commit_offsets, committed_offsets, members, outside_metadata};
 pub use log::ClientLog;
-pub use partition::{murmur2, partition_for_key};
+pub use partition::{TopicPartition, murmur2, partition_for_key};
 pub use producer::{
     Mode, Producer, RETRY_FREE, RetryWatch, SendError, TopicHandle, may_have_retried,
 };
@@ -35,5 +37,6 @@ pub use raw::{Headers, HeadersArg, Message, Messages, Pair};
 pub use remove::remove;
 pub use restore::{Restored, StateReader};
 pub use settings::{ClientSettings, is_secret, property_problem, refused_property};
+pub use tail::Tail;
 pub use topics::{Cluster, TopicSpec, TopicState, check_state_topic, ensure};
 pub use usual::{Forwarded, UsualConsumer};

@@ -1,6 +1,5 @@
 //! Reading back one partition of a compacted topic, with nothing committed left out.
 
-use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -14,6 +13,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::client::ConsumerHandle;
 use super::context::Context;
 use super::error::KafkaError;
+use super::names::Topics;
 use super::raw::{Message, Queue};
 use super::settings::ClientSettings;
 use super::topics::Cluster;
@@ -44,7 +44,6 @@ pub struct StateReader {
     queue: Queue,
     handle: Arc<ConsumerHandle>,
     topic: String,
-    topic_c: CString,
 }
 
 impl StateReader {
@@ -52,16 +51,15 @@ impl StateReader {
     /// librdkafka reads partitions in the name of one only.
     pub fn new(settings: &ClientSettings, group: &str, topic: &str) -> Result<Self, KafkaError> {
         let doing = format!("opening state topic {topic}");
-        let topic_c = CString::new(topic)
-            .map_err(|_| KafkaError::Config(format!("{doing}: zero byte in the name")))?;
-        let uncommitted = Cluster::with_isolation(settings, "read_uncommitted")?;
+        let topics = Topics::new(&[topic], &doing)?;
+        let uncommitted = Cluster::uncommitted(settings)?;
         let config = settings.consumer(Some(group), "read_committed");
         let client = BaseConsumer::from_config_and_context(&config, Context::default())
             .map_err(|error| KafkaError::from_rdkafka(&doing, &error))?;
-        let (handle, _) = ConsumerHandle::new(client, topic);
+        let (handle, _) = ConsumerHandle::new(client, topics);
         let handle = Arc::new(handle);
         let queue = Queue::new(handle.clone());
-        Ok(StateReader { uncommitted, queue, handle, topic: topic.to_owned(), topic_c })
+        Ok(StateReader { uncommitted, queue, handle, topic: topic.to_owned() })
     }
 
     /// Gives every committed record of the partition to `record`, from the first to the last. Must
@@ -83,7 +81,7 @@ impl StateReader {
             return Ok(Restored { end: high, ..Restored::default() });
         }
         self.await_stable(partition, high, &wait)?;
-        self.queue.take_partition(&self.topic_c, partition)?;
+        self.queue.take_partition(partition.into())?;
         let client = self.handle.client();
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, partition, Offset::Beginning)
@@ -141,16 +139,11 @@ impl StateReader {
                 restored.end = *end;
                 return Ok(restored);
             }
-            if let Some((_, error)) = batch.errors().iter().find(|(_, error)| !is_passing(error)) {
+            if let Some((_, error)) = batch.errors().iter().find(|(_, error)| !error.is_passing()) {
                 return Err(error.clone());
             }
         }
     }
-}
-
-/// A connection that broke is made again by librdkafka.
-fn is_passing(error: &KafkaError) -> bool {
-    matches!(error, KafkaError::Retry(_) | KafkaError::Unreachable(_))
 }
 
 /// How long, and until whose flag.

@@ -20,6 +20,7 @@ use super::client::drop_in_background;
 use super::consumer;
 use super::context::Context;
 use super::error::{Failure, KafkaError};
+use super::names::Topics;
 use super::settings::ClientSettings;
 
 /// The pause between two looks at a topic that is being made.
@@ -72,10 +73,12 @@ impl Cluster {
         Self::with_isolation(settings, "read_committed")
     }
 
-    pub(super) fn with_isolation(
-        settings: &ClientSettings,
-        isolation: &str,
-    ) -> Result<Self, KafkaError> {
+    /// The same; [`Cluster::watermarks`] tells the end of everything, open transactions included.
+    pub fn uncommitted(settings: &ClientSettings) -> Result<Self, KafkaError> {
+        Self::with_isolation(settings, "read_uncommitted")
+    }
+
+    fn with_isolation(settings: &ClientSettings, isolation: &str) -> Result<Self, KafkaError> {
         let config = settings.consumer(None, isolation);
         let client = BaseConsumer::from_config_and_context(&config, Context::default())
             .map_err(|error| KafkaError::from_rdkafka("starting a client", &error))?;
@@ -113,7 +116,12 @@ impl Cluster {
         timeout: Duration,
     ) -> Result<Vec<(i32, Option<i64>)>, KafkaError> {
         let doing = format!("looking offsets of topic {topic} up by time");
-        consumer::offsets_for_time(self.client(), topic, partitions, timestamp, &doing, timeout)
+        let topics = Topics::new(&[topic], &doing)?;
+        let places: Vec<_> = partitions.iter().map(|&at| at.into()).collect();
+        let client = self.client();
+        let found =
+            consumer::offsets_for_time(client, &topics, &places, timestamp, &doing, timeout)?;
+        Ok(found.into_iter().map(|(at, offset)| (at.partition, offset)).collect())
     }
 }
 
@@ -315,18 +323,19 @@ pub(super) fn wait<F: Future>(future: F, end: Instant) -> Option<F::Output> {
     }
 }
 
-/// A state topic must be compacted and have the input's partitions; the error has the command.
+/// A state topic must be compacted and have as many partitions as the topic whose state it is; the error
+/// has the command.
 pub fn check_state_topic(
     state: &TopicState,
-    input_partitions: i32,
+    partitions: i32,
     brokers: &str,
 ) -> Result<(), KafkaError> {
     let name = &state.name;
-    if state.partitions != input_partitions {
+    if state.partitions != partitions {
         return Err(KafkaError::Config(format!(
-            "state topic {name} has {} partitions, its input {input_partitions}: delete it, with the \
-             window counts in it, and start again: kafka-topics.sh --bootstrap-server {brokers} \
-             --delete --topic {name}",
+            "state topic {name} has {} partitions, and the topic whose state it holds {partitions}: \
+             delete it, with the window counts in it, and begin anew with `host reset`: \
+             kafka-topics.sh --bootstrap-server {brokers} --delete --topic {name}",
             state.partitions
         )));
     }

@@ -309,6 +309,7 @@ pub(super) fn limits(config: &Config) -> chain::Limits {
 fn observer(window: &config::Window) -> Observer {
     let time = match &window.time {
         config::EventTime::Record => TimeSource::Record,
+        config::EventTime::Processing => TimeSource::Processing,
         config::EventTime::Field { pointer, unit } => TimeSource::Field {
             pointer: pointer.clone(),
             unit: match unit {
@@ -321,7 +322,13 @@ fn observer(window: &config::Window) -> Observer {
             },
         },
     };
-    Observer { time, group: window.by.clone() }
+    let values = window.aggregates.iter().filter_map(|aggregate| aggregate.kind.field());
+    Observer {
+        time,
+        group: window.by.clone(),
+        values: values.map(str::to_owned).collect(),
+        filter: window.filter.clone(),
+    }
 }
 
 /// Candidates are part of it: what they are is taken by the workers like any other change.

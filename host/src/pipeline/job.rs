@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::topics::{self, Topics};
-use crate::config::{self, Config, EventTime, Mode};
+use crate::config::{self, Config, EventTime, Mode, WindowShape};
 use crate::kafka::{ClientSettings, KafkaError};
-use crate::window::{Limits, WindowSpec};
+use crate::window::{Aggregate, Emit, Kind, Limits, Shape, WindowSpec};
 use crate::worker::{Batching, Delivery, Job, OnExpired, Start, WindowJob};
 
 /// What a run needs besides its configuration.
@@ -30,7 +30,7 @@ pub fn job(config: &Config, setup: Setup) -> Result<Job, KafkaError> {
         false => topics::prepare(&setup.client, config)?,
     };
     let (smallest, largest) = topics.message_bytes();
-    let Topics { input_partitions, sink, further, dead_letters, late, windows } = topics;
+    let Topics { input_partitions, sink, further, dead_letters, late, windows, hops } = topics;
     let windows = config.windows.iter().zip(windows);
     Ok(Job {
         client: setup.client.with_topic_sizes(smallest, largest),
@@ -61,12 +61,9 @@ pub fn job(config: &Config, setup: Setup) -> Result<Job, KafkaError> {
         dead_letters,
         late,
         windows: windows
-            .map(|(window, (state, partial))| WindowJob {
-                spec: Arc::new(spec(window)),
-                state,
-                partial,
-            })
+            .map(|(window, results)| WindowJob { spec: Arc::new(spec(window)), results })
             .collect(),
+        hops,
     })
 }
 
@@ -74,11 +71,22 @@ pub fn job(config: &Config, setup: Setup) -> Result<Job, KafkaError> {
 pub fn spec(window: &config::Window) -> WindowSpec {
     WindowSpec {
         name: window.name.clone(),
-        size: window.size,
+        shape: match window.shape {
+            WindowShape::Tumbling { size } => Shape::Tumbling { size },
+            WindowShape::Hopping { size, every } => Shape::Hopping { size, every },
+            WindowShape::Session { gap } => Shape::Session { gap },
+        },
+        aggregates: window.aggregates.iter().map(aggregate).collect(),
+        filter: window.filter.clone(),
+        emit: match window.emit {
+            config::Emit::Final => Emit::Final,
+            config::Emit::Updates => Emit::Updates,
+        },
         grace: window.grace,
         group: window.by.clone(),
         time: match &window.time {
             EventTime::Record => "record".to_owned(),
+            EventTime::Processing => "processing".to_owned(),
             EventTime::Field { pointer, unit } => format!("{pointer} {unit:?}"),
         },
         future_max: window.future_max,
@@ -88,4 +96,22 @@ pub fn spec(window: &config::Window) -> WindowSpec {
             bytes: usize::try_from(window.bytes_max).unwrap_or(usize::MAX),
         },
     }
+}
+
+fn aggregate(aggregate: &config::Aggregate) -> Aggregate {
+    use config::AggregateKind as From;
+    let kind = match &aggregate.kind {
+        From::Count => Kind::Count,
+        From::Sum(field) => Kind::Sum(field.clone()),
+        From::Min(field) => Kind::Min(field.clone()),
+        From::Max(field) => Kind::Max(field.clone()),
+        From::Avg(field) => Kind::Avg(field.clone()),
+        From::Distinct { field, exact_max } => {
+            Kind::Distinct { field: field.clone(), exact_max: *exact_max }
+        }
+        From::Top { field, k, counted_max } => {
+            Kind::Top { field: field.clone(), k: *k, counted_max: *counted_max }
+        }
+    };
+    Aggregate { name: aggregate.name.clone(), kind }
 }

@@ -9,6 +9,7 @@ mod job;
 mod offline;
 mod shadow;
 mod topics;
+mod windows;
 
 pub use content::{Content, Files};
 pub use generation::{Generation, Loader, Times};
@@ -16,3 +17,4 @@ pub use inspect::{probe, time};
 pub use instance::Instance;
 pub use job::{Setup, job, spec};
 pub use topics::topic_names;
+pub use windows::{LookError, PartitionLook, WindowLook, windows};

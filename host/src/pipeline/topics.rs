@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Topic};
 use crate::kafka::{ClientSettings, KafkaError, TopicSpec, TopicState, check_state_topic, ensure};
-use crate::worker::OutTopic;
+use crate::worker::{HopTopics, OutTopic};
 
 /// How long creating and describing topics may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,24 +23,27 @@ pub struct Topics {
     pub dead_letters: OutTopic,
     /// Late records.
     pub late: OutTopic,
-    /// State and partial results of each window.
-    pub windows: Vec<(OutTopic, OutTopic)>,
+    /// The results of each window.
+    pub windows: Vec<OutTopic>,
+    /// What the windows have in common; none without windows.
+    pub hops: Option<HopTopics>,
 }
 
 impl Topics {
     /// The largest batch of records that each of them takes: the smallest and the largest.
     pub fn message_bytes(&self) -> (usize, usize) {
-        let windows = self.windows.iter().flat_map(|(state, partial)| [state, partial]);
+        let hops = self.hops.iter();
+        let hops = hops.flat_map(|hops| [&hops.repartition, &hops.progress, &hops.state]);
         let fixed = [&self.sink, &self.dead_letters, &self.late];
-        let all = fixed.into_iter().chain(&self.further).chain(windows);
+        let all = fixed.into_iter().chain(&self.further).chain(&self.windows).chain(hops);
         all.fold((usize::MAX, 0), |(least, most), topic| {
             (least.min(topic.message_bytes_max), most.max(topic.message_bytes_max))
         })
     }
 }
 
-/// Creates what is missing and looks at the rest. The input comes first: the state topics get as
-/// many partitions as it really has, and dead letters and late records as well.
+/// Creates what is missing and looks at the rest. The input comes first: dead letters and late records
+/// get as many partitions as it really has.
 pub fn prepare(client: &ClientSettings, config: &Config) -> Result<Topics, KafkaError> {
     let input = ensure(client, &[plain(&config.source.topic)], TIMEOUT)?;
     let partitions = input.first().map_or(1, |state| state.partitions);
@@ -50,24 +53,53 @@ pub fn prepare(client: &ClientSettings, config: &Config) -> Result<Topics, Kafka
         as_input(&config.late, partitions),
     ];
     let further = config.sink.further.iter();
-    specs.extend(further.map(|name| TopicSpec { name: name.clone(), ..plain(&config.sink.topic) }));
-    for window in &config.windows {
-        let partial = TopicSpec { name: window.partial_topic.clone(), ..plain(&config.sink.topic) };
-        specs.push(TopicSpec { partitions, ..partial });
-        specs.push(state_topic(config, &window.state_topic, partitions));
-    }
+    let as_sink = |name: &String| TopicSpec { name: name.clone(), ..plain(&config.sink.topic) };
+    specs.extend(further.map(as_sink));
+    specs.extend(config.windows.iter().map(|window| as_sink(&window.results_topic)));
     let mut states = ensure(client, &specs, TIMEOUT)?.into_iter();
-    let mut next = || out(states.next().expect("one answer for each topic"));
-    let (sink, dead_letters, late) = (next().1, next().1, next().1);
-    let further = config.sink.further.iter().map(|_| next().1).collect();
-    let mut windows = Vec::new();
-    for _ in &config.windows {
-        let partial = next().1;
-        let (state, state_topic) = next();
-        check_state_topic(&state, partitions, client.brokers())?;
-        windows.push((state_topic, partial));
+    let mut next = || out(states.next().expect("one answer for each topic")).1;
+    let (sink, dead_letters, late) = (next(), next(), next());
+    let further = config.sink.further.iter().map(|_| next()).collect();
+    let windows: Vec<_> = config.windows.iter().map(|_| next()).collect();
+    let hops = match windows.is_empty() {
+        true => None,
+        false => Some(prepare_hops(client, config, partitions)?),
+    };
+    Ok(Topics { input_partitions: partitions, sink, further, dead_letters, late, windows, hops })
+}
+
+/// The windows' own topics. The state has the partitions that the repartition topic really has.
+fn prepare_hops(
+    client: &ClientSettings,
+    config: &Config,
+    inputs: i32,
+) -> Result<HopTopics, KafkaError> {
+    let specs =
+        [repartition_topic(config), state_topic(config, &config.state.progress_topic, inputs)];
+    let mut states = ensure(client, &specs, TIMEOUT)?.into_iter().map(out);
+    let (state, repartition) = states.next().expect("one answer for each topic");
+    check_repartition_topic(&state, client.brokers())?;
+    let merges = state.partitions;
+    let (state, progress) = states.next().expect("one answer for each topic");
+    check_state_topic(&state, state.partitions, client.brokers())?;
+    let windows = [state_topic(config, &config.state.windows_topic, merges)];
+    let windows = ensure(client, &windows, TIMEOUT)?.into_iter().map(out).next();
+    let (found, state) = windows.expect("one answer for each topic");
+    check_state_topic(&found, merges, client.brokers())?;
+    Ok(HopTopics { repartition, progress, state })
+}
+
+/// Compaction would take counts away that are only added up later.
+fn check_repartition_topic(state: &TopicState, brokers: &str) -> Result<(), KafkaError> {
+    let name = &state.name;
+    match state.cleanup_policy.as_deref() {
+        Some(policy) if policy.contains("compact") => Err(KafkaError::Config(format!(
+            "topic {name} has cleanup.policy={policy} and would lose counts: \
+             kafka-configs.sh --bootstrap-server {brokers} --alter --topic {name} \
+             --add-config cleanup.policy=delete"
+        ))),
+        _ => Ok(()),
     }
-    Ok(Topics { input_partitions: partitions, sink, further, dead_letters, late, windows })
 }
 
 /// The topics as a demo broker has made them from [`topic_names`]. It cannot be asked, and takes
@@ -80,18 +112,21 @@ pub fn assume(config: &Config) -> Topics {
     };
     let partitions = config.source.topic.partitions;
     let sink = &config.sink.topic;
+    let merges = config.repartition.topic.partitions;
     let windows = config.windows.iter();
+    let hops = HopTopics {
+        repartition: out(&config.repartition.topic.name, merges),
+        progress: out(&config.state.progress_topic, partitions),
+        state: out(&config.state.windows_topic, merges),
+    };
     Topics {
         input_partitions: partitions,
         sink: out(&sink.name, sink.partitions),
         further: config.sink.further.iter().map(|name| out(name, sink.partitions)).collect(),
         dead_letters: out(&config.dead_letters.topic.name, partitions),
         late: out(&config.late.name, partitions),
-        windows: windows
-            .map(|window| {
-                (out(&window.state_topic, partitions), out(&window.partial_topic, partitions))
-            })
-            .collect(),
+        windows: windows.map(|window| out(&window.results_topic, sink.partitions)).collect(),
+        hops: (!config.windows.is_empty()).then_some(hops),
     }
 }
 
@@ -100,12 +135,17 @@ pub fn topic_names(config: &Config) -> Vec<(String, i32)> {
     let input = &config.source.topic;
     let mut names = vec![(input.name.clone(), input.partitions)];
     let sink = &config.sink.topic;
-    let outputs = std::iter::once(&sink.name).chain(&config.sink.further);
+    let windows = config.windows.iter().map(|window| &window.results_topic);
+    let outputs = std::iter::once(&sink.name).chain(&config.sink.further).chain(windows);
     names.extend(outputs.map(|name| (name.clone(), sink.partitions)));
-    let windows =
-        config.windows.iter().flat_map(|window| [&window.partial_topic, &window.state_topic]);
-    let beside = [&config.dead_letters.topic.name, &config.late.name].into_iter().chain(windows);
+    let beside = [&config.dead_letters.topic.name, &config.late.name];
     names.extend(beside.map(|name| (name.clone(), input.partitions)));
+    if !config.windows.is_empty() {
+        let merges = config.repartition.topic.partitions;
+        names.push((config.repartition.topic.name.clone(), merges));
+        names.push((config.state.progress_topic.clone(), input.partitions));
+        names.push((config.state.windows_topic.clone(), merges));
+    }
     names
 }
 
@@ -121,6 +161,15 @@ fn plain(topic: &Topic) -> TopicSpec {
 /// Topics that follow the input have its partitions, so that order holds without keys as well.
 fn as_input(topic: &Topic, partitions: i32) -> TopicSpec {
     TopicSpec { partitions, ..plain(topic) }
+}
+
+fn repartition_topic(config: &Config) -> TopicSpec {
+    let retention = config.repartition.retention.as_millis().to_string();
+    let configs = [("cleanup.policy", "delete".to_owned()), ("retention.ms", retention)];
+    TopicSpec {
+        configs: configs.map(|(key, value)| (key.to_owned(), value)).to_vec(),
+        ..plain(&config.repartition.topic)
+    }
 }
 
 fn state_topic(config: &Config, name: &str, partitions: i32) -> TopicSpec {

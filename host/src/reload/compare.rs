@@ -20,6 +20,7 @@ pub(super) fn restart_keys(running: &Config, new: &Config) -> Vec<String> {
         sink,
         dead_letters,
         late,
+        repartition,
         state,
         delivery,
         reload: _,
@@ -35,6 +36,9 @@ pub(super) fn restart_keys(running: &Config, new: &Config) -> Vec<String> {
     keys.add("[sink] stamp", running.sink.stamp != sink.stamp);
     keys.topic("dead-letters", &running.dead_letters.topic, &dead_letters.topic);
     keys.topic("late", &running.late, late);
+    keys.topic("repartition", &running.repartition.topic, &repartition.topic);
+    let retention = running.repartition.retention != repartition.retention;
+    keys.add("[repartition] retention", retention);
     keys.add("[state]", running.state != *state);
     keys.add("[delivery] mode", running.delivery.mode != delivery.mode);
     let interval = running.delivery.commit_interval != delivery.commit_interval;
@@ -83,24 +87,30 @@ impl Keys {
         // The topics' names follow from keys that are compared by themselves.
         let Window {
             name,
-            size,
+            shape,
             grace,
             by,
             time,
+            aggregates,
+            filter,
+            emit,
             idle,
             future_max,
             keys_max,
             bytes_max,
             results_topic: _,
-            partial_topic: _,
-            state_topic: _,
             place: _,
         } = new;
         for (key, differs) in [
-            ("size", running.size != *size),
+            ("size", running.shape.size() != shape.size()),
+            ("every", running.shape.every() != shape.every()),
+            ("gap", running.shape.gap() != shape.gap()),
             ("grace", running.grace != *grace),
             ("by", running.by != *by),
             ("time", running.time != *time),
+            ("aggregates", running.aggregates != *aggregates),
+            ("where", running.filter != *filter),
+            ("emit", running.emit != *emit),
             ("idle", running.idle != *idle),
             ("future-max", running.future_max != *future_max),
             ("keys-max", running.keys_max != *keys_max),

@@ -95,20 +95,25 @@ impl Keys {
     fn push(&mut self, write: impl FnOnce(&mut String)) {
         let start = self.texts.len();
         write(&mut self.texts);
-        if self.texts.len() - start > KEY_BYTES_MAX {
-            let cut = cut(&self.texts[start..]);
-            self.texts.truncate(start);
-            write_json(&mut self.texts, &cut);
-        }
+        hold(&mut self.texts, start, KEY_BYTES_MAX);
         self.entries.push((hash(&self.texts[start..]), self.texts.len()));
+    }
+}
+
+/// Cuts the JSON that begins at `start` if it is longer.
+pub(super) fn hold(text: &mut String, start: usize, bytes_max: usize) {
+    if text.len() - start > bytes_max {
+        let cut = cut(&text[start..], bytes_max);
+        text.truncate(start);
+        write_json(text, &cut);
     }
 }
 
 /// The first part of a long key and the hash of all of it. As a JSON string it may take a few
 /// times its bytes, which is a bound still.
-fn cut(key: &str) -> String {
+fn cut(key: &str, bytes_max: usize) -> String {
     let digest = Sha256::digest(key);
-    let mut cut = key[..key.floor_char_boundary(KEY_BYTES_MAX / 8)].to_owned();
+    let mut cut = key[..key.floor_char_boundary(bytes_max / 8)].to_owned();
     cut.push_str("…sha256:");
     for byte in &digest[..16] {
         let _ = write!(cut, "{byte:02x}");
@@ -116,7 +121,7 @@ fn cut(key: &str) -> String {
     cut
 }
 
-fn write_value(text: &mut String, value: Value<'_>) {
+pub(super) fn write_value(text: &mut String, value: Value<'_>) {
     match value {
         Value::Absent | Value::Null => text.push_str("null"),
         Value::Boolean(value) => text.push_str(if value { "true" } else { "false" }),

@@ -1,6 +1,6 @@
-//! Closed windows for the log: the partial results of this process's partitions as one table.
+//! Closed windows for the log: the results of this process's merge partitions as one table.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,8 +17,8 @@ const ROWS_MAX: usize = 20;
 /// Characters of a group that a table shows.
 const KEY_CHARS_MAX: usize = 48;
 
-/// Gathers the partial results of closed windows until every partition of this process has passed
-/// the window's end, or has been waited for long enough. For people only: what counts is in the
+/// Gathers the results of closed windows until every merge partition of this process has passed the
+/// window's end, or has been waited for long enough. For people only: what counts is in the
 /// topics.
 #[derive(Debug)]
 pub struct ClosedLog {
@@ -31,22 +31,19 @@ pub struct ClosedLog {
 #[derive(Debug)]
 struct Waiting {
     since: i64,
-    partitions: BTreeSet<i32>,
     groups: HashMap<Box<str>, u64>,
     others: u64,
 }
 
-/// A closed window over the partitions of this process, to be shown as text of a few lines.
+/// A closed window over the merge partitions of this process, to be shown as text of a few lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     /// The window's name.
     pub window: String,
     /// Which stretch of event time.
     pub span: Span,
-    /// How many partitions had events in it.
-    pub partitions: usize,
-    /// Whether a partition of this process had not passed the window's end when the wait was over.
-    /// Its counts come as another table.
+    /// Whether a merge partition of this process had not passed the window's end when the wait was
+    /// over. Its groups come as another table.
     pub is_partial: bool,
     /// The groups, largest first.
     pub rows: Vec<(String, u64)>,
@@ -63,14 +60,10 @@ impl ClosedLog {
 
     /// Takes the result of one partition in. `now` is the wall clock in milliseconds.
     pub fn add(&mut self, closed: &ClosedWindow, now: i64) {
-        let waiting =
-            self.waiting.entry((closed.span, closed.window.clone())).or_insert_with(|| Waiting {
-                since: now,
-                partitions: BTreeSet::new(),
-                groups: HashMap::new(),
-                others: 0,
-            });
-        waiting.partitions.insert(closed.partition);
+        let waiting = self
+            .waiting
+            .entry((closed.span, closed.window.clone()))
+            .or_insert_with(|| Waiting { since: now, groups: HashMap::new(), others: 0 });
         for row in &closed.rows {
             if let Some(count) = waiting.groups.get_mut(&row.key) {
                 *count += row.count;
@@ -83,7 +76,7 @@ impl ClosedLog {
     }
 
     /// A partition of this process, new or not, and how far it is:
-    /// [`PartitionWindows::closed_before`](super::PartitionWindows::closed_before).
+    /// [`Merge::frontier`](super::Merge::frontier).
     pub fn progress(&mut self, window: &str, partition: i32, closed_before: Option<i64>) {
         self.progress.insert((window.to_owned(), partition), closed_before);
     }
@@ -133,8 +126,8 @@ impl Table {
         let hidden = rows.split_off(rows.len().min(ROWS_MAX));
         let others = waiting.others + hidden.iter().map(|(_, count)| count).sum::<u64>();
         let rows = rows.into_iter().map(|(key, count)| (shown(&key_text(&key)), count)).collect();
-        let (window, partitions) = (window.to_string(), waiting.partitions.len());
-        Self { window, span, partitions, is_partial, rows, others }
+        let window = window.to_string();
+        Self { window, span, is_partial, rows, others }
     }
 
     /// The sum of all groups.
@@ -145,12 +138,8 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let partitions = match self.partitions {
-            1 => "1 partition".to_owned(),
-            n => format!("{n} partitions"),
-        };
-        let rest = if self.is_partial { ", others lag behind" } else { "" };
-        write!(f, "{} {} ({partitions}{rest})", self.window, self.span)?;
+        let rest = if self.is_partial { " (more groups follow)" } else { "" };
+        write!(f, "{} {}{rest}", self.window, self.span)?;
         let total = self.total();
         let others = (self.others > 0).then_some(("others", self.others));
         let last = [("total", total)];
@@ -207,7 +196,7 @@ mod tests {
         log.add(&closed(1, FIRST, &[("2.3.0", 3)]), 9_999);
         log.progress("counts", 1, Some(60_000));
         let tables = log.take_ready(9_999);
-        let expected = "counts 1970-01-01T00:00:00Z/1970-01-01T00:01:00Z (2 partitions)\
+        let expected = "counts 1970-01-01T00:00:00Z/1970-01-01T00:01:00Z\
             \n  1.9    100\n  2.3.0   10\n  total  110";
         assert_eq!(tables.iter().map(Table::to_string).collect::<Vec<_>>(), [expected]);
         assert_eq!(log.take_ready(99_999), []);
@@ -220,11 +209,7 @@ mod tests {
         log.add(&closed(0, FIRST, &[("a", 1)]), 5);
         assert_eq!(log.take_ready(10_004), []);
         let tables = log.take_ready(10_005);
-        assert!(
-            tables[0].to_string().contains("(1 partition, others lag behind)"),
-            "{}",
-            tables[0]
-        );
+        assert!(tables[0].to_string().contains("(more groups follow)"), "{}", tables[0]);
     }
 
     #[test]

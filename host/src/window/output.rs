@@ -1,17 +1,18 @@
-//! The results of a closed window, and how they are written to `<input>-counts-partial`.
+//! The results of windows, as they are written to `<input>-<window>`.
 
 use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use super::{Records, Span, rfc3339};
+use super::accumulate::{Accumulator, PartKind};
+use super::{Records, Span, WindowSpec, rfc3339};
 
-/// One window of one input partition that has closed. Its counts are final for that partition.
+/// One window of one merge partition that is final.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClosedWindow {
     /// The window's name.
     pub window: Arc<str>,
-    /// The input partition.
+    /// The merge partition.
     pub partition: i32,
     /// Which stretch of event time.
     pub span: Span,
@@ -36,23 +37,112 @@ impl Row {
     }
 }
 
-impl ClosedWindow {
-    /// Adds one record per row: key `<window start>|<group>`, value
-    /// `{"window":…,"start":…,"end":…,"key":…,"partition":…,"count":…}` with times in RFC 3339 and
-    /// the group as JSON. In the record's key a text stands without quotes, so the groups `"1"`
-    /// and `1` share it, never the value.
-    pub fn write_records(&self, records: &mut Records) {
-        let (start, end) = (rfc3339(self.span.start), rfc3339(self.span.end));
-        let window = serde_json::Value::from(&*self.window);
-        let partition = self.partition;
-        for row in &self.rows {
-            let (key, count) = (&row.key, row.count);
-            records.push(
-                |bytes| append(bytes, format_args!("{start}|{}", row.text())),
+/// Results of one window since they were last taken.
+///
+/// A record's key is `<window start>|<group>`, its value
+/// `{"window":…,"start":…,"end":…,"key":…,<aggregates>,"final":true}` with times in RFC 3339 and
+/// the group as JSON. In the record's key a text stands without quotes, so the groups `"1"` and `1`
+/// share it, never the value. An update has `"final":false`; a session that became part of an
+/// earlier one is deleted by a tombstone.
+#[derive(Debug)]
+pub struct Results {
+    /// For the topic.
+    pub records: Records,
+    /// What became final, for the log. Sessions are not in it: they are too many to be tables.
+    pub closed: Vec<ClosedWindow>,
+    name: Arc<str>,
+    partition: i32,
+    spec: Arc<WindowSpec>,
+    kinds: Arc<[PartKind]>,
+    /// What is written while windows of a definition that is no more are given out.
+    is_final: bool,
+}
+
+impl Results {
+    pub(super) fn new(spec: Arc<WindowSpec>, kinds: Arc<[PartKind]>, partition: i32) -> Self {
+        Self {
+            records: Records::default(),
+            closed: Vec::new(),
+            name: spec.name.as_str().into(),
+            partition,
+            spec,
+            kinds,
+            is_final: true,
+        }
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.closed.is_empty()
+    }
+
+    /// Says that nothing is final that is written from now on.
+    pub(super) fn as_they_are(&mut self) {
+        self.is_final = false;
+    }
+
+    /// Writes a window that is final.
+    pub(super) fn close(&mut self, span: Span, mut rows: Vec<(Box<str>, Accumulator)>) {
+        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.write(
+            span,
+            rows.iter().map(|(key, accumulator)| (&**key, accumulator)),
+            self.is_final,
+        );
+        if self.spec.shape.is_session() {
+            return;
+        }
+        let (window, partition) = (self.name.clone(), self.partition);
+        let row =
+            |(key, accumulator): (Box<str>, Accumulator)| Row { key, count: accumulator.count };
+        let rows = rows.into_iter().map(row).collect();
+        self.closed.push(ClosedWindow { window, partition, span, rows });
+    }
+
+    /// Writes what is known of a group that is open.
+    pub(super) fn update(&mut self, span: Span, key: &str, accumulator: &Accumulator) {
+        self.write(span, std::iter::once((key, accumulator)), false);
+    }
+
+    /// Deletes the update of a session that has another start now.
+    pub(super) fn delete(&mut self, start: i64, key: &str) {
+        let start = rfc3339(start);
+        self.records
+            .push_tombstone(|bytes| append(bytes, format_args!("{start}|{}", key_text(key))));
+    }
+
+    /// Moves everything out, to go on with nothing.
+    pub(super) fn take(&mut self) -> Self {
+        let new = Self::new(self.spec.clone(), self.kinds.clone(), self.partition);
+        std::mem::replace(self, new)
+    }
+
+    /// Moves all of another's to the end of these.
+    pub(super) fn append(&mut self, mut other: Self) {
+        self.records.append(&mut other.records);
+        self.closed.append(&mut other.closed);
+    }
+
+    fn write<'a>(
+        &mut self,
+        span: Span,
+        rows: impl Iterator<Item = (&'a str, &'a Accumulator)>,
+        is_final: bool,
+    ) {
+        let (start, end) = (rfc3339(span.start), rfc3339(span.end));
+        let window = serde_json::Value::from(&*self.name);
+        for (key, accumulator) in rows {
+            self.records.push(
+                |bytes| append(bytes, format_args!("{start}|{}", key_text(key))),
                 |bytes| {
-                    append(bytes, format_args!(
-                        r#"{{"window":{window},"start":"{start}","end":"{end}","key":{key},"partition":{partition},"count":{count}}}"#
-                    ));
+                    append(
+                        bytes,
+                        format_args!(
+                            r#"{{"window":{window},"start":"{start}","end":"{end}","key":{key}"#
+                        ),
+                    );
+                    accumulator.write_result(&self.spec.aggregates, &self.kinds, bytes);
+                    append(bytes, format_args!(r#","final":{is_final}}}"#));
                 },
             );
         }

@@ -1,26 +1,34 @@
 //! What a window is.
 
+use std::fmt;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::Span;
+use super::accumulate::{self, PartKind};
+use super::{Span, shape::Shape};
 
-/// A tumbling count per group of event time.
+/// Aggregates per group of event time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WindowSpec {
-    /// The name; part of the state topic's and of every result.
+    /// The name; part of the results topic's and of every result.
     pub name: String,
-    /// How long each window is, a whole number of milliseconds, at least 1. Windows are aligned to
-    /// the epoch.
-    pub size: Duration,
+    /// Which stretches of event time its windows are.
+    pub shape: Shape,
     /// How far the watermark must be past a window's end before it closes.
     pub grace: Duration,
-    /// What events are counted by: JSON Pointers into the output event. Empty: all together.
+    /// What events are grouped by: JSON Pointers into the output event. Empty: all together.
     pub group: Vec<String>,
     /// Where event time comes from, as text. It is compared, never interpreted.
     pub time: String,
+    /// What is computed per window and group, in the order of the result's members.
+    pub aggregates: Vec<Aggregate>,
+    /// A JSON Pointer into the output event: only events that hold `true` there count. The others
+    /// move the watermark all the same, and are never late.
+    pub filter: Option<String>,
+    /// When results are written.
+    pub emit: Emit,
     /// An event further than this past its record's own timestamp does not move the watermark.
     pub future_max: Duration,
     /// How long a partition that is caught up must be silent before the wall clock closes its
@@ -31,31 +39,132 @@ pub struct WindowSpec {
     pub limits: Limits,
 }
 
-/// Bounds of one window's state in one input partition. Past one of them the pipeline stops with
+/// When results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Emit {
+    /// Once, when the window is final.
+    #[default]
+    Final,
+    /// At each commit what changed, marked `"final":false`, and at the end as with `Final`.
+    Updates,
+}
+
+/// One member of a result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aggregate {
+    /// The member's name.
+    pub name: String,
+    /// How it is computed.
+    pub kind: Kind,
+}
+
+/// How a member of a result is computed, from a field by JSON Pointer. Sum, min, max and avg take
+/// numbers and pass over anything else; distinct and top take any value but absent and `null`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// How many events.
+    Count,
+    /// The sum; `null` without numbers. Integers are summed exactly. The last digits of a sum of
+    /// fractions depend on the order in which they came together.
+    Sum(String),
+    /// The least number; `null` without any.
+    Min(String),
+    /// The greatest number; `null` without any.
+    Max(String),
+    /// The mean of the numbers; `null` without any. As for `Sum` with fractions.
+    Avg(String),
+    /// How many different values.
+    Distinct {
+        /// The field.
+        field: String,
+        /// Exact up to so many values in a window and group; beyond that HyperLogLog, whose
+        /// standard error is 1.6 %, and the result says `"exact":false`.
+        exact_max: usize,
+    },
+    /// The most frequent values.
+    Top {
+        /// The field.
+        field: String,
+        /// How many of them the result shows.
+        k: usize,
+        /// Exact up to so many different values in a window and group (and 640 KiB of text over
+        /// all aggregates); beyond that the frequent ones are kept (Misra-Gries), and the result
+        /// says `"exact":false` with the most by which a count may be too low.
+        counted_max: usize,
+    },
+}
+
+/// Bounds of one window's state in one merge partition. Past one of them the pipeline stops with
 /// [`StateError::Limit`](super::StateError::Limit): nothing is left out silently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Open keys: groups of all open windows.
+    /// Open keys: groups of all open windows; of a hopping window, of all its slices.
     pub keys: usize,
     /// Bytes of memory that these take, estimated.
     pub bytes: usize,
 }
 
-/// What a definition is as text. Another aggregate or kind of window adds its own fields; the text
-/// of these must never change, or every window would be a new one after an upgrade.
-#[derive(Serialize)]
-struct Definition<'a> {
-    aggregate: &'a str,
-    window: &'a str,
-    size_ms: i64,
-    grace_ms: i64,
-    group: &'a [String],
-    time: &'a str,
+/// All that changes results, as text: stored with the state and sent with the deltas, so that
+/// windows of a definition that is no more can still be read. Text that was once written must
+/// never change for the same definition, or every window would be a new one after an upgrade.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Definition {
+    shape: Shape,
+    grace_ms: u64,
+    group: Vec<String>,
+    time: String,
+    aggregates: Vec<Aggregate>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    filter: Option<String>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self { keys: 1_000_000, bytes: 256 << 20 }
+    }
+}
+
+impl Aggregate {
+    /// What a window computes unless it is told otherwise: one count named `count`.
+    pub fn count() -> Self {
+        Self { name: "count".to_owned(), kind: Kind::Count }
+    }
+}
+
+impl Kind {
+    /// [`Kind::Distinct`] is exact up to so many values unless it is told otherwise.
+    pub const EXACT_MAX_DEFAULT: usize = 1000;
+    /// [`Kind::Top`] is exact up to so many values unless it is told otherwise.
+    pub const COUNTED_MAX_DEFAULT: usize = 10_000;
+    /// Neither can be exact up to more.
+    pub const VALUES_MAX: usize = 20_000;
+
+    /// The field that it reads, if any.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Count => None,
+            Self::Sum(field) | Self::Min(field) | Self::Max(field) | Self::Avg(field) => {
+                Some(field)
+            }
+            Self::Distinct { field, .. } | Self::Top { field, .. } => Some(field),
+        }
+    }
+
+    fn problem(&self) -> Option<String> {
+        match *self {
+            Self::Distinct { exact_max, .. } if exact_max > Self::VALUES_MAX => {
+                Some(format!("exact_max must be at most {}", Self::VALUES_MAX))
+            }
+            Self::Top { k, counted_max, .. }
+                if counted_max > Self::VALUES_MAX || k > counted_max || k == 0 =>
+            {
+                let max = Self::VALUES_MAX;
+                Some(format!("k must be from 1 to counted_max, and that at most {max}"))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -68,6 +177,10 @@ impl WindowSpec {
     pub const IDLE_DEFAULT: Duration = Duration::from_secs(5);
     /// No size, grace, idle time or future may be longer.
     pub const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+    /// Members that every result has, which no aggregate can be named.
+    pub const NAMES_TAKEN: [&str; 5] = ["window", "start", "end", "key", "final"];
+    /// How many aggregates there can be.
+    pub const AGGREGATES_MAX: usize = 32;
 
     /// What is wrong with it: the field, and a sentence.
     pub fn problems(&self) -> Vec<(&'static str, String)> {
@@ -78,18 +191,18 @@ impl WindowSpec {
                 "must be 1 to 64 letters, digits, '.', '_' or '-', being part of a topic's name";
             problems.push(("name", text.to_owned()));
         }
-        let durations = [
-            ("size", self.size, 1),
-            ("grace", self.grace, 0),
-            ("future_max", self.future_max, 0),
-            ("idle", self.idle, 1),
-        ];
-        for (field, duration, millis_min) in durations {
+        let durations =
+            [("grace", self.grace, 0), ("future_max", self.future_max, 0), ("idle", self.idle, 1)];
+        for (field, duration, millis_min) in self.shape.durations().chain(durations) {
             if duration.as_millis() < millis_min || duration > Self::DURATION_MAX {
                 problems.push((field, format!("must be from {millis_min} ms to 366 days")));
             } else if !duration.subsec_nanos().is_multiple_of(1_000_000) {
                 problems.push((field, "must be a whole number of milliseconds".to_owned()));
             }
+        }
+        if problems.is_empty() {
+            let is_updated = self.emit == Emit::Updates;
+            problems.extend(self.shape.problem(is_updated).map(|problem| ("every", problem)));
         }
         for (field, limit) in
             [("limits.keys", self.limits.keys), ("limits.bytes", self.limits.bytes)]
@@ -98,37 +211,88 @@ impl WindowSpec {
                 problems.push((field, "must be at least 1".to_owned()));
             }
         }
+        self.aggregate_problems(&mut problems);
         problems
     }
 
+    fn aggregate_problems(&self, problems: &mut Vec<(&'static str, String)>) {
+        let count = self.aggregates.len();
+        if count == 0 || count > Self::AGGREGATES_MAX {
+            problems.push((
+                "aggregates",
+                format!("must be 1 to {}, not {count}", Self::AGGREGATES_MAX),
+            ));
+        }
+        for (place, Aggregate { name, kind }) in self.aggregates.iter().enumerate() {
+            if Self::NAMES_TAKEN.contains(&name.as_str()) {
+                problems.push(("aggregates", format!("{name:?} is a member of every result")));
+            }
+            if self.aggregates[..place].iter().any(|other| other.name == *name) {
+                problems.push(("aggregates", format!("{name:?} is there twice")));
+            }
+            if let Some(problem) = kind.problem() {
+                problems.push(("aggregates", format!("{name:?}: {problem}")));
+            }
+        }
+        if accumulate::top_bytes_max(&self.aggregates).is_none() {
+            let text = "too many exact values: make the exact_max of the distincts smaller";
+            problems.push(("aggregates", text.to_owned()));
+        }
+    }
+
     /// What names the definition: a window with another hash is another window, whose state is
-    /// never mixed with this one's. Tuning (`future_max`, `idle`, `limits`) is not part of it.
+    /// never mixed with this one's. What does not change the final results (`emit`, `future_max`,
+    /// `idle`, `limits`) is not part of it.
     pub fn definition_hash(&self) -> String {
-        let definition = Definition {
-            aggregate: "count",
-            window: "tumbling",
-            size_ms: self.size_ms(),
-            grace_ms: self.grace_ms(),
-            group: &self.group,
-            time: &self.time,
-        };
-        let text = serde_json::to_vec(&definition).expect("numbers and texts are always JSON");
-        let digest = Sha256::digest(text);
+        let digest = Sha256::digest(self.definition());
         digest[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The window that an event of this time belongs to.
-    pub(super) fn span_of(&self, time: i64) -> Span {
-        Span::tumbling(time, self.size_ms())
+    /// The definition as JSON.
+    pub(super) fn definition(&self) -> String {
+        let definition = Definition {
+            shape: self.shape,
+            grace_ms: self.grace.as_millis() as u64,
+            group: self.group.clone(),
+            time: self.time.clone(),
+            aggregates: self.aggregates.clone(),
+            filter: self.filter.clone(),
+        };
+        serde_json::to_string(&definition).expect("numbers and texts are always JSON")
     }
 
-    /// The watermark at which this window closes.
+    /// The window of a definition's JSON, without limits of its own: those were checked when it
+    /// was written.
+    pub(super) fn of_definition(name: &str, definition: &str) -> Result<Self, impl fmt::Display> {
+        let read = serde_json::from_str::<Definition>(definition);
+        read.map(|definition| Self {
+            name: name.to_owned(),
+            shape: definition.shape,
+            grace: Duration::from_millis(definition.grace_ms),
+            group: definition.group,
+            time: definition.time,
+            aggregates: definition.aggregates,
+            filter: definition.filter,
+            emit: Emit::Final,
+            future_max: Self::FUTURE_MAX_DEFAULT,
+            idle: Self::IDLE_DEFAULT,
+            limits: Limits { keys: usize::MAX, bytes: usize::MAX },
+        })
+    }
+
+    /// What is folded from fields: one for each aggregate that has one, in order.
+    pub(super) fn parts(&self) -> Vec<PartKind> {
+        accumulate::parts(&self.aggregates)
+    }
+
+    /// Up to when windows are closed at this watermark.
+    pub(super) fn closed_at(&self, watermark: i64) -> i64 {
+        self.shape.floor(watermark.saturating_sub(self.grace_ms()))
+    }
+
+    /// The watermark at which a slice takes no more events.
     pub(super) fn closes_at(&self, span: Span) -> i64 {
         span.end.saturating_add(self.grace_ms())
-    }
-
-    pub(super) fn size_ms(&self) -> i64 {
-        millis(self.size).max(1)
     }
 
     pub(super) fn grace_ms(&self) -> i64 {
@@ -144,6 +308,6 @@ impl WindowSpec {
     }
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

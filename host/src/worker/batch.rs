@@ -7,11 +7,12 @@ use std::time::Instant;
 use super::dead_letter::Why;
 use super::failure::Failure;
 use super::headers;
+use super::job::REPARTITION;
 use super::poison::{Cut, Tag};
 use super::run::{Worker, wall_millis};
 use super::sink::Out;
 use crate::chain::{self, Copied, Header, Payload, Processed, Record};
-use crate::kafka::{HeadersArg, Message, Messages, Pair};
+use crate::kafka::{HeadersArg, Message, Messages, Pair, TopicPartition};
 use crate::shadow::Feed;
 use crate::window::{Events, Late, Origin, rfc3339};
 
@@ -29,10 +30,16 @@ impl Worker {
         let mut bytes = 0;
         let mut held = None;
         for message in messages.iter() {
-            if held != Some(message.partition) {
-                self.expect_held(message.partition)?;
-                held = Some(message.partition);
+            let at = TopicPartition::new(message.topic, message.partition);
+            if held != Some(at) {
+                self.expect_held(at)?;
+                held = Some(at);
             }
+            if at.topic == REPARTITION {
+                self.merge(&message)?;
+                continue;
+            }
+            self.tally.records_in += 1;
             if self.is_too_large(&message)? {
                 continue;
             }
@@ -54,11 +61,11 @@ impl Worker {
     }
 
     /// A record of a partition that is not taken over would be written without its offset.
-    fn expect_held(&self, partition: i32) -> Result<(), Failure> {
-        if self.held.contains_key(&partition) {
+    fn expect_held(&self, at: TopicPartition) -> Result<(), Failure> {
+        if self.held.contains_key(&at) {
             return Ok(());
         }
-        let topic = &self.job.input;
+        let (topic, partition) = (self.job.read_topic(at.topic), at.partition);
         Err(Failure::Rejoin(format!(
             "a record of {topic} partition {partition} came in, which this worker does not hold"
         )))
@@ -79,23 +86,22 @@ impl Worker {
     /// Notes how far each partition is processed. Offsets come from messages, never from a
     /// client's position.
     fn advance(&mut self, messages: &Messages) {
-        let mut last: Option<(i32, i64)> = None;
+        let mut last: Option<(TopicPartition, i64)> = None;
         for place in messages.places() {
             match last {
-                Some((partition, _)) if partition == place.0 => {}
-                Some((partition, offset)) => self.processed(partition, offset),
+                Some((at, _)) if at == place.0 => {}
+                Some((at, offset)) => self.processed(at, offset),
                 None => {}
             }
             last = Some(place);
         }
-        if let Some((partition, offset)) = last {
-            self.processed(partition, offset);
+        if let Some((at, offset)) = last {
+            self.processed(at, offset);
         }
-        self.tally.records_in += messages.len() as u64;
     }
 
-    fn processed(&mut self, partition: i32, offset: i64) {
-        if let Some(held) = self.held.get_mut(&partition) {
+    fn processed(&mut self, at: TopicPartition, offset: i64) {
+        if let Some(held) = self.held.get_mut(&at) {
             held.next_offset = offset + 1;
             held.end_offset = held.end_offset.max(offset + 1);
             held.silent_since = None;
@@ -275,7 +281,18 @@ impl Worker {
                 }
             };
             let origins: Vec<Origin> = seen.outputs.iter().map(origin).collect();
-            let events = Events { origins: &origins, times: &seen.times, keys: &seen.keys };
+            for passed in origins.chunk_by(|a, b| a.partition == b.partition) {
+                if let Some(held) = self.held.get_mut(&passed[0].partition.into()) {
+                    held.quiet_since = None;
+                }
+            }
+            let events = Events {
+                origins: &origins,
+                times: &seen.times,
+                keys: &seen.keys,
+                values: &seen.values,
+                filter: seen.filter.as_ref(),
+            };
             let observed = self.windows[window].observe(events)?;
             let late: Vec<(usize, Late)> = observed
                 .late

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::control::Control;
 use super::failure::Failure;
-use super::job::Delivery;
+use super::job::{Delivery, INPUT};
 use super::run::{Event, Worker, wall_millis};
-use crate::window::{ClosedWindow, Records};
+use crate::kafka::TopicPartition;
+use crate::window::ClosedWindow;
 
 /// How long committing offsets without a transaction may take.
 const COMMIT_OFFSETS: Duration = Duration::from_secs(8);
@@ -73,7 +74,7 @@ impl Worker {
         };
         self.check_membership()?;
         self.step("committing");
-        let offsets: Vec<(i32, i64)> = self.touched().collect();
+        let offsets: Vec<_> = self.touched().collect();
         let must_replace = match self.commit_offsets(&offsets)? {
             Offsets::Committed { must_replace } => must_replace,
             Offsets::Refused(why) => {
@@ -94,7 +95,7 @@ impl Worker {
     fn write(&mut self) -> Result<Written, Failure> {
         self.may_commit()?;
         let started = Instant::now();
-        let closed = self.write_results()?;
+        let closed = self.write_windows()?;
         if self.job.delivery == Delivery::AtLeastOnce && !self.windows.is_empty() {
             // After a crash a window passes over what its state says it holds: what came of these
             // records, late ones and results included, must be written before the state says so.
@@ -107,41 +108,9 @@ impl Worker {
         Ok(Written { started, closed })
     }
 
-    pub(super) fn touched(&self) -> impl Iterator<Item = (i32, i64)> {
+    pub(super) fn touched(&self) -> impl Iterator<Item = (TopicPartition, i64)> {
         let touched = self.held.iter().filter(|(_, held)| held.is_touched);
-        touched.map(|(partition, held)| (*partition, held.next_offset))
-    }
-
-    /// Writes the results of every window that has closed.
-    fn write_results(&mut self) -> Result<Vec<ClosedWindow>, Failure> {
-        let sink = self.sink.as_ref().expect("begin made it");
-        let mut records = Records::default();
-        let mut all_closed = Vec::new();
-        for (number, windows) in self.windows.iter_mut().enumerate() {
-            let closed = windows.take_closed();
-            for window in &closed {
-                records.clear();
-                window.write_records(&mut records);
-                sink.partial(number, window.partition, &records)?;
-            }
-            all_closed.extend(closed);
-        }
-        Ok(all_closed)
-    }
-
-    /// Writes the state of every window for every partition of the transaction.
-    fn write_state(&mut self) -> Result<(), Failure> {
-        let sink = self.sink.as_ref().expect("begin made it");
-        let touched: Vec<(i32, i64)> = self.touched().collect();
-        let mut records = Records::default();
-        for (number, windows) in self.windows.iter_mut().enumerate() {
-            for &(partition, next_offset) in &touched {
-                records.clear();
-                windows.take_changes(partition, next_offset, &mut records);
-                sink.state(number, partition, &records)?;
-            }
-        }
-        Ok(())
+        touched.map(|(at, held)| (*at, held.next_offset))
     }
 
     /// Waits until everything that was sent is written, and learns what cannot be.
@@ -176,13 +145,13 @@ impl Worker {
         Ok(())
     }
 
-    fn commit_offsets(&self, offsets: &[(i32, i64)]) -> Result<Offsets, Failure> {
+    fn commit_offsets(&self, offsets: &[(TopicPartition, i64)]) -> Result<Offsets, Failure> {
         let consumer = self.consumer.as_ref().expect("it gave the partitions");
         match self.job.delivery {
             Delivery::ExactlyOnce => {
                 let group = consumer.group_metadata()?;
                 let sink = self.sink.as_ref().expect("begin made it");
-                let committed = sink.commit(&self.job.input, offsets, &group)?;
+                let committed = sink.commit(offsets, &group)?;
                 if Control::OffsetsOutsideTransaction.is_on() {
                     consumer.commit_sync(offsets, COMMIT_OFFSETS)?;
                 }
@@ -197,7 +166,7 @@ impl Worker {
     }
 
     /// What follows from a commit, now that it is true.
-    fn committed(&mut self, written: Written, offsets: &[(i32, i64)]) {
+    fn committed(&mut self, written: Written, offsets: &[(TopicPartition, i64)]) {
         let Written { started, closed } = written;
         self.uncommitted_since = None;
         self.has_dropped = false;
@@ -205,8 +174,8 @@ impl Worker {
         for held in self.held.values_mut() {
             held.is_touched = false;
         }
-        for &(partition, next_offset) in offsets {
-            self.poison.forget_below(partition, next_offset);
+        for &(at, next_offset) in offsets.iter().filter(|(at, _)| at.topic == INPUT) {
+            self.poison.forget_below(at.partition, next_offset);
         }
         let counters = &self.status.counters;
         counters.commits.fetch_add(1, Relaxed);

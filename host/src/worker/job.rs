@@ -1,10 +1,11 @@
 //! What all workers of a process have in common: fixed when the process starts.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::Failure;
-use crate::kafka::ClientSettings;
+use crate::kafka::{ClientSettings, TopicPartition};
 use crate::window::{StateError, WindowSpec};
 
 /// What a commit promises.
@@ -59,15 +60,29 @@ pub struct OutTopic {
     pub message_bytes_max: usize,
 }
 
-/// One window with its topics.
+/// The place of the input among the topics that a worker reads.
+pub(super) const INPUT: usize = 0;
+/// The place of the repartition topic among them.
+pub(super) const REPARTITION: usize = 1;
+
+/// One window with the topic of its results.
 #[derive(Clone, Debug)]
 pub struct WindowJob {
     /// What to count.
     pub spec: Arc<WindowSpec>,
-    /// Its compacted state, with as many partitions as the input.
+    /// Where its results go.
+    pub results: OutTopic,
+}
+
+/// The topics between and behind the two hops of all windows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HopTopics {
+    /// Partial counts on their way from the input partitions to the merge partitions.
+    pub repartition: OutTopic,
+    /// Compacted: how far each input partition is.
+    pub progress: OutTopic,
+    /// Compacted: the open windows, with as many partitions as the repartition topic.
     pub state: OutTopic,
-    /// The results of each partition.
-    pub partial: OutTopic,
 }
 
 /// The work of a process.
@@ -83,7 +98,7 @@ pub struct Job {
     pub reset_command: String,
     /// The input topic.
     pub input: Arc<str>,
-    /// How many partitions it had when the process started, which is what the state topics have.
+    /// How many partitions it had when the process started.
     pub input_partitions: i32,
     /// Where a new group begins.
     pub start: Start,
@@ -109,6 +124,8 @@ pub struct Job {
     pub late: OutTopic,
     /// The windows, in the order of the chain's observers.
     pub windows: Vec<WindowJob>,
+    /// Their topics; none without windows.
+    pub hops: Option<HopTopics>,
 }
 
 impl Job {
@@ -127,9 +144,60 @@ impl Job {
         }
     }
 
+    /// The topics that a worker reads.
+    pub fn read_topics(&self) -> Vec<&str> {
+        let hops = self.hops.iter().map(|hops| hops.repartition.name.as_str());
+        std::iter::once(&*self.input).chain(hops).collect()
+    }
+
+    /// The topic at a place among [`Job::read_topics`].
+    pub fn read_topic(&self, topic: usize) -> &str {
+        match &self.hops {
+            Some(hops) if topic == REPARTITION => &hops.repartition.name,
+            _ => &self.input,
+        }
+    }
+
+    /// How many partitions of it a worker knows to deal with.
+    pub fn read_partitions(&self, topic: usize) -> i32 {
+        match &self.hops {
+            Some(hops) if topic == REPARTITION => hops.repartition.partitions,
+            _ => self.input_partitions,
+        }
+    }
+
+    /// The windows' definitions.
+    pub fn specs(&self) -> Arc<[Arc<WindowSpec>]> {
+        self.windows.iter().map(|window| window.spec.clone()).collect()
+    }
+
+    /// Partitions for the log: by topic.
+    pub fn show(
+        &self,
+        partitions: impl IntoIterator<Item = (TopicPartition, Option<i64>)>,
+    ) -> String {
+        let mut shown = String::new();
+        let mut last = None;
+        for (at, offset) in partitions {
+            let topic = self.read_topic(at.topic);
+            let _ = match (last == Some(at.topic), last) {
+                (true, _) => write!(shown, ", {}", at.partition),
+                (false, None) => write!(shown, "{topic} {}", at.partition),
+                (false, Some(_)) => write!(shown, "; {topic} {}", at.partition),
+            };
+            if let Some(offset) = offset {
+                let _ = write!(shown, " from {offset}");
+            }
+            last = Some(at.topic);
+        }
+        shown
+    }
+
     /// All its topics, with the partitions that they had when the process started.
     pub fn topics(&self) -> impl Iterator<Item = (&str, i32)> {
-        let windows = self.windows.iter().flat_map(|window| [&window.state, &window.partial]);
+        let hops =
+            self.hops.iter().flat_map(|hops| [&hops.repartition, &hops.progress, &hops.state]);
+        let windows = self.windows.iter().map(|window| &window.results).chain(hops);
         let outputs = [&self.sink, &self.dead_letters, &self.late].into_iter();
         let outputs = outputs.chain(&self.further).chain(windows);
         let outputs = outputs.map(|topic| (topic.name.as_str(), topic.partitions));

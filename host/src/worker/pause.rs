@@ -73,18 +73,19 @@ impl Worker {
         let now = wall_millis();
         for held in self.held.values_mut() {
             held.silent_since = held.silent_since.map(|_| now);
+            held.quiet_since = held.quiet_since.map(|_| now);
         }
         self.publish_now();
     }
 
     fn ask_ends(&mut self) {
         let consumer = self.consumer.as_ref().expect("answer_rebalances makes it");
-        for (&partition, held) in &mut self.held {
+        for (&at, held) in &mut self.held {
             self.status.step("asking for the ends of partitions");
-            match consumer.watermarks(partition, IDLE_QUESTION) {
+            match consumer.watermarks(at, IDLE_QUESTION) {
                 Ok((_, end)) => held.log_end = end,
                 Err(error) => {
-                    tracing::debug!(worker = self.number, partition, %error, "end not known");
+                    tracing::debug!(worker = self.number, ?at, %error, "end not known");
                     return;
                 }
             }

@@ -6,10 +6,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::failure::{Failure, StopKind};
+use super::frontier::SharedFrontier;
 use super::job::Job;
 use super::offers::Offers;
 use super::pause::Pause;
-use super::run::{Event, Left, Worker};
+use super::run::{Common, Event, Left, Worker};
 use super::status::WorkerStatus;
 use super::stop::Stop;
 
@@ -57,18 +58,21 @@ impl Pool {
     pub fn start(job: &Arc<Job>, offers: &Arc<Offers>, stop: &Stop) -> std::io::Result<Self> {
         let (sender, events) = channel();
         let pause = Pause::default();
+        let frontier = SharedFrontier::default();
+        if job.hops.is_some() {
+            frontier.follow(job, stop)?;
+        }
+        let common = Common {
+            stop: stop.clone(),
+            events: sender,
+            offers: offers.clone(),
+            pause: pause.clone(),
+            frontier,
+        };
         let mut workers = Vec::new();
         for number in 0..offers.workers() {
             let status = Arc::new(WorkerStatus::default());
-            let worker = Worker::new(
-                job.clone(),
-                number,
-                status.clone(),
-                stop.clone(),
-                sender.clone(),
-                offers.clone(),
-                pause.clone(),
-            );
+            let worker = Worker::new(job.clone(), number, status.clone(), common.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             workers.push((status, thread.spawn(|| worker.run())?));
         }

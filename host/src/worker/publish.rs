@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::job::{INPUT, REPARTITION, WindowJob};
 use super::run::{Held, Worker};
-use super::status::{PartitionStatus, Snapshot};
+use super::status::{MergeStatus, MergeWindow, PartitionStatus, Snapshot};
+use crate::kafka::TopicPartition;
+use crate::window::{Merge, OpenWindow};
 
 /// How often a snapshot is published, at most.
 const EVERY: Duration = Duration::from_millis(500);
@@ -28,23 +31,44 @@ impl Worker {
     pub(super) fn publish_now(&mut self) {
         let started = Instant::now();
         self.log_dead_letter();
-        let windows = self.windows.iter();
+        let input = self.held.iter().filter(|(at, _)| at.topic == INPUT);
         self.status.publish(Snapshot {
-            partitions: self
-                .held
+            partitions: input
+                .map(|(at, held)| (at.partition, self.partition(at.partition, held)))
+                .collect(),
+            merges: self
+                .merges
                 .iter()
-                .map(|(&at, held)| (at, self.partition(at, held)))
+                .map(|(&at, merge)| (at, self.merge_status(at, merge)))
                 .collect(),
             dead_letters: self.tally.dead_letters().clone(),
             stages: self.tally.stages().to_vec(),
-            open_windows: windows
-                .flat_map(|windows| windows.open_windows(Snapshot::GROUPS_MAX))
-                .collect(),
+            open_windows: OpenWindow::merge(
+                self.merges
+                    .values()
+                    .map(|merge| merge.open_windows(Snapshot::GROUPS_MAX))
+                    .collect(),
+                Snapshot::GROUPS_MAX,
+            ),
             generation: self.running.trial.number,
             errors: self.usual_errors(),
         });
         self.published = Instant::now();
         self.publish_after = EVERY.max(started.elapsed() * PAUSE_FACTOR);
+    }
+
+    fn merge_status(&self, partition: i32, merge: &Merge) -> MergeStatus {
+        let held = self.held.get(&TopicPartition::new(REPARTITION, partition));
+        let lag = |held: &Held| u64::try_from(held.end_offset - held.next_offset).unwrap_or(0);
+        let window = |(place, job): (usize, &WindowJob)| MergeWindow {
+            name: job.spec.name.clone(),
+            final_before: merge.frontier(place),
+            behind: merge.behind(place),
+        };
+        MergeStatus {
+            lag: held.filter(|held| held.silent_since.is_none()).map_or(0, lag),
+            windows: self.job.windows.iter().enumerate().map(window).collect(),
+        }
     }
 
     fn partition(&self, partition: i32, held: &Held) -> PartitionStatus {
@@ -55,15 +79,10 @@ impl Worker {
             Some((windows.spec().name.clone(), watermark))
         };
         let watermarks: BTreeMap<_, _> = self.windows.iter().filter_map(watermark).collect();
-        let closed_before = |windows: &crate::window::Windows| {
-            let held = windows.partition(partition)?;
-            Some((windows.spec().name.clone(), held.closed_before()))
-        };
         PartitionStatus {
             next_offset: if caught_up { held.end_offset } else { held.next_offset },
             end_offset: held.end_offset.max(held.log_end),
             watermarks,
-            closed_before: self.windows.iter().filter_map(closed_before).collect(),
         }
     }
 

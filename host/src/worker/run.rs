@@ -9,8 +9,9 @@ use super::backoff::Backoff;
 use super::commit::Written;
 use super::control::Control;
 use super::failure::Failure;
+use super::frontier::SharedFrontier;
 use super::generation::Running;
-use super::job::Job;
+use super::job::{INPUT, Job};
 use super::missing::Missing;
 use super::offers::{Offers, Taken};
 use super::pause::{Pause, Rest};
@@ -21,16 +22,12 @@ use super::stop::Stop;
 use super::tally::Tally;
 use super::trial::{Errors, Rates};
 use crate::chain::Chain;
-use crate::kafka::{Consumer, GroupOptions, KafkaError, Rebalance};
+use crate::kafka::{Consumer, GroupOptions, KafkaError, Rebalance, TopicPartition};
 use crate::shadow::Feed;
-use crate::window::{ClosedWindow, Windows};
+use crate::window::{ClosedWindow, Merge, Windows};
 
-/// How often partitions are asked whether they have fallen silent.
-const IDLE_CHECK: Duration = Duration::from_millis(500);
 /// How long a partition's leader may take to say where the partition ends, before it is closed.
 pub(super) const IDLE_QUESTION: Duration = Duration::from_secs(1);
-/// When a leader that did not say so is asked again.
-const IDLE_RETRY: Duration = Duration::from_secs(5);
 /// How long an idle worker waits for records before it looks at everything else.
 pub(super) const IDLE_WAIT: Duration = Duration::from_millis(20);
 
@@ -53,8 +50,8 @@ pub enum Left {
     Uncommitted,
 }
 
-/// One input partition that is taken over.
-#[derive(Clone, Copy, Debug)]
+/// One partition that is taken over: of the input, or of the repartition topic.
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Held {
     /// The offset of the next record to process.
     pub next_offset: i64,
@@ -62,10 +59,30 @@ pub(super) struct Held {
     pub end_offset: i64,
     /// Since when the partition has been read to its end, in milliseconds of the wall clock.
     pub silent_since: Option<i64>,
+    /// Since when no event has passed the stages, none before the partition was read to its end for
+    /// the first time after that; in milliseconds of the wall clock.
+    pub quiet_since: Option<i64>,
+    /// When the partition was last seen to be read to its end, in milliseconds of the wall clock.
+    pub ended_at: i64,
     /// The end of the partition as its leader said it while the worker paused, 0 before that.
     pub log_end: i64,
     /// Whether the running transaction changes anything of it.
     pub is_touched: bool,
+}
+
+/// What the workers of a process have in common besides their work.
+#[derive(Clone)]
+pub struct Common {
+    /// Asks all of them to stop.
+    pub stop: Stop,
+    /// Where they tell the control thread what happens.
+    pub events: Sender<Event>,
+    /// New rules.
+    pub offers: Arc<Offers>,
+    /// Asks all of them to pause.
+    pub pause: Pause,
+    /// How far all input partitions are.
+    pub frontier: SharedFrontier,
 }
 
 /// A worker: a member of the group with a producer and a chain of its own.
@@ -88,13 +105,18 @@ pub struct Worker {
     /// The id under which partitions were assigned.
     pub(super) member: Option<String>,
     pub(super) sink: Option<Sink>,
-    pub(super) held: BTreeMap<i32, Held>,
+    pub(super) held: BTreeMap<TopicPartition, Held>,
     /// Partitions that are assigned, but whose state and position are to be read again.
-    pub(super) adrift: Vec<i32>,
+    pub(super) adrift: Vec<TopicPartition>,
     /// Where this worker began with partitions of which nothing was committed: a failure of the
     /// first commit must not choose again, and pass over what came in meanwhile.
-    pub(super) first_offsets: BTreeMap<i32, i64>,
+    pub(super) first_offsets: BTreeMap<TopicPartition, i64>,
+    /// The windows' first hop, over the input partitions.
     pub(super) windows: Vec<Windows>,
+    /// Their second hop, by partition of the repartition topic.
+    pub(super) merges: BTreeMap<i32, Merge>,
+    /// How far all input partitions are, those of other workers and instances included.
+    pub(super) frontier: SharedFrontier,
     /// When the first uncommitted record, or change of a window, came in.
     pub(super) uncommitted_since: Option<Instant>,
     /// What waits for its offsets to be taken; nothing may be added to it.
@@ -108,7 +130,7 @@ pub struct Worker {
     pub(super) tally: Tally,
     /// Whether records of the next fetch are kept, for new generations to be tried on.
     pub(super) is_sample_due: bool,
-    idle_checked: Instant,
+    pub(super) idle_checked: Instant,
     pub(super) published: Instant,
     /// How long until the next snapshot.
     pub(super) publish_after: Duration,
@@ -118,15 +140,8 @@ pub struct Worker {
 
 impl Worker {
     /// A worker that has not talked to any broker yet. `number` is unique in the process.
-    pub fn new(
-        job: Arc<Job>,
-        number: usize,
-        status: Arc<WorkerStatus>,
-        stop: Stop,
-        events: Sender<Event>,
-        offers: Arc<Offers>,
-        pause: Pause,
-    ) -> Self {
+    pub fn new(job: Arc<Job>, number: usize, status: Arc<WorkerStatus>, common: Common) -> Self {
+        let Common { stop, events, offers, pause, frontier } = common;
         let Taken { trial, chain, feeds } = offers.take(number).expect("each has a first chain");
         let errors = Errors::new(chain.stage_names(), Rates::new());
         let windows = job.windows.iter().map(|window| Windows::new(window.spec.clone())).collect();
@@ -150,6 +165,8 @@ impl Worker {
             adrift: Vec::new(),
             first_offsets: BTreeMap::new(),
             windows,
+            merges: BTreeMap::new(),
+            frontier,
             uncommitted_since: None,
             written: None,
             has_dropped: false,
@@ -217,9 +234,13 @@ impl Worker {
             self.gather()?;
             self.close_idle()?;
             let due = |since: Instant| since.elapsed() >= self.job.commit_interval;
-            let is_held_up = Control::TimerByOutput.is_on() && self.tally.records_out == 0;
+            let is_held_up = Control::TimerByOutput.is_on()
+                && self.tally.records_out == 0
+                && self.touched().all(|(at, _)| at.topic == INPUT);
             let is_due = self.uncommitted_since.is_some_and(due) && !is_held_up;
-            let is_early = self.is_cautious() || self.is_strained();
+            let is_early = self.is_cautious()
+                || self.is_strained()
+                || self.windows.iter().any(Windows::strained);
             let is_due = is_due || is_early && self.uncommitted_since.is_some();
             if is_due && !self.commit_or_wait()? {
                 continue;
@@ -243,8 +264,8 @@ impl Worker {
         let batching = self.job.batching;
         let consumer = self.consumer.as_mut().expect("answer_rebalances makes it");
         let messages = consumer.fetch(batching.records, wait);
-        for (partition, error) in messages.errors() {
-            self.consumer_trouble(*partition, error)?;
+        for (at, error) in messages.errors() {
+            self.consumer_trouble(*at, error)?;
         }
         if !messages.is_empty() {
             self.missing.came_in(Instant::now());
@@ -255,26 +276,28 @@ impl Worker {
             }
         }
         let now = wall_millis();
-        for &(partition, end) in messages.ends() {
-            if let Some(held) = self.held.get_mut(&partition) {
-                held.end_offset = end;
+        for (at, end) in messages.ends() {
+            if let Some(held) = self.held.get_mut(at) {
+                held.end_offset = *end;
                 held.log_end = 0;
                 held.silent_since.get_or_insert(now);
+                held.quiet_since.get_or_insert(now);
+                held.ended_at = now;
             }
         }
         Ok(())
     }
 
     /// An error that the consumer reported instead of a record.
-    fn consumer_trouble(&self, partition: i32, error: &KafkaError) -> Result<(), Failure> {
-        let topic = &self.job.input;
+    fn consumer_trouble(&self, at: TopicPartition, error: &KafkaError) -> Result<(), Failure> {
         match error {
             KafkaError::Unreachable(_) | KafkaError::Retry(_) => {
                 tracing::debug!(worker = self.number, %error, "consumer");
                 Ok(())
             }
-            KafkaError::OffsetGone(_) if self.held.contains_key(&partition) => {
+            KafkaError::OffsetGone(_) if self.held.contains_key(&at) => {
                 // The take-over looks at what is there, and decides by `on_expired`.
+                let (topic, partition) = (self.job.read_topic(at.topic), at.partition);
                 Err(Failure::Recover(format!("reading {topic} partition {partition}: {error}")))
             }
             error => Err(error.clone().into()),
@@ -284,8 +307,9 @@ impl Worker {
     /// Serves the group: answers whatever it asks, and joins it if need be.
     fn answer_rebalances(&mut self) -> Result<(), Failure> {
         if self.consumer.is_none() {
-            let Job { client, group, input, .. } = &*self.job;
-            self.consumer = Some(Consumer::new(client, group, input, &GroupOptions::default())?);
+            let Job { client, group, .. } = &*self.job;
+            let topics = self.job.read_topics();
+            self.consumer = Some(Consumer::new(client, group, &topics, &GroupOptions::default())?);
         }
         loop {
             let consumer = self.consumer.as_mut().expect("made above");
@@ -297,7 +321,7 @@ impl Worker {
                     self.forget(&partitions)?;
                     return Err(Failure::Recover("the group went on without this worker".into()));
                 }
-                Rebalance::Error(error) => self.consumer_trouble(-1, &error)?,
+                Rebalance::Error(error) => self.consumer_trouble((-1).into(), &error)?,
             }
             self.publish_now();
         }
@@ -305,24 +329,23 @@ impl Worker {
 
     /// Commits, then gives partitions up; the next owner begins where this commit ends. If the
     /// commit fails the partitions are given up all the same, without a trace of what was done.
-    fn give_up(&mut self, partitions: &[i32]) -> Result<(), Failure> {
+    fn give_up(&mut self, partitions: &[TopicPartition]) -> Result<(), Failure> {
         let committed = self.commit().map_err(|failure| self.explained(failure));
         if committed.is_err() {
             self.drop_uncommitted();
         }
         self.forget(partitions)?;
-        tracing::info!(worker = self.number, ?partitions, "partitions given up");
+        let shown = self.job.show(partitions.iter().map(|at| (*at, None)));
+        tracing::info!(worker = self.number, partitions = shown, "partitions given up");
         committed
     }
 
     /// Answers a revocation: nothing of these partitions is left.
-    fn forget(&mut self, partitions: &[i32]) -> Result<(), Failure> {
-        for partition in partitions {
-            self.held.remove(partition);
-            self.adrift.retain(|adrift| adrift != partition);
-            for windows in &mut self.windows {
-                windows.release(*partition);
-            }
+    fn forget(&mut self, partitions: &[TopicPartition]) -> Result<(), Failure> {
+        for at in partitions {
+            self.held.remove(at);
+            self.adrift.retain(|adrift| adrift != at);
+            self.release(*at);
         }
         let consumer = self.consumer.as_mut().expect("it asked");
         Ok(consumer.unassign(partitions)?)
@@ -415,6 +438,7 @@ impl Worker {
         for windows in &mut self.windows {
             windows.clear();
         }
+        self.merges.clear();
         self.adrift.extend(std::mem::take(&mut self.held).into_keys());
     }
 
@@ -431,45 +455,6 @@ impl Worker {
 
     pub(super) fn step(&self, call: &'static str) {
         self.status.step(call);
-    }
-
-    /// Lets the wall clock close windows of partitions that have been silent at their end. That
-    /// they still are at it is for their leader to say: this worker may have been held up, or cut
-    /// off from it, while records came in.
-    fn close_idle(&mut self) -> Result<(), Failure> {
-        if self.idle_checked.elapsed() < IDLE_CHECK {
-            return Ok(());
-        }
-        self.idle_checked = Instant::now();
-        let now = wall_millis();
-        let mut moved = false;
-        for (&partition, held) in &mut self.held {
-            let Some(since) = held.silent_since else { continue };
-            if !self.windows.iter().any(|windows| windows.is_idle_due(partition, since, now)) {
-                continue;
-            }
-            self.status.step("asking for the end of a silent partition");
-            let consumer = self.consumer.as_ref().expect("answer_rebalances makes it");
-            match consumer.watermarks(partition, IDLE_QUESTION) {
-                Ok((_, end)) if end <= held.end_offset => {}
-                Ok(_) => {
-                    held.silent_since = Some(now);
-                    continue;
-                }
-                Err(error) => {
-                    tracing::debug!(worker = self.number, partition, %error, "not closed");
-                    self.idle_checked = Instant::now() + IDLE_RETRY;
-                    break;
-                }
-            }
-            for windows in &mut self.windows {
-                if windows.close_idle(partition, since, now) {
-                    held.is_touched = true;
-                    moved = true;
-                }
-            }
-        }
-        if moved { self.begin() } else { Ok(()) }
     }
 }
 

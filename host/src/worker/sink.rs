@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 use super::control::Control;
 use super::dead_letter::{Letter, Why};
 use super::failure::Failure;
-use super::job::{Delivery, Job, OutTopic};
+use super::job::{Delivery, HopTopics, Job, OutTopic};
 use super::poison::{Cut, Tag};
 use super::status::WorkerStatus;
 use super::stop::Stop;
 use crate::kafka::{
     DeliveryFailure, GroupMetadata, HeadersArg, KafkaError, Message, Mode, Producer, RetryWatch,
-    SendError, TopicHandle, partition_for_key,
+    SendError, TopicHandle, TopicPartition, partition_for_key,
 };
-use crate::window::Records;
+use crate::window::{LateRow, Records};
 
 /// How long one call to the brokers may take; below the transaction's own timeout, so that the
 /// broker does not give it up first.
@@ -57,6 +57,13 @@ impl Target {
     }
 }
 
+/// The topics between and behind the windows' hops.
+struct Hops {
+    repartition: Target,
+    progress: Target,
+    state: Target,
+}
+
 /// A producer in use. Dropped whole after any failure.
 pub struct Sink {
     producer: Producer,
@@ -65,8 +72,9 @@ pub struct Sink {
     further: Vec<Target>,
     dead_letters: Target,
     late: Target,
-    /// State and results of each window.
-    windows: Vec<(Target, Target)>,
+    /// The results of each window.
+    windows: Vec<Target>,
+    hops: Option<Hops>,
     input: Arc<str>,
     stop: Stop,
     status: Arc<WorkerStatus>,
@@ -101,16 +109,22 @@ impl Sink {
             stop.retry(until, || producer.init_transactions(CALL))?;
         }
         let open = |topic: &OutTopic| Target::open(&producer, topic);
-        let windows = job.windows.iter();
+        let windows = job.windows.iter().map(|window| open(&window.results));
+        let hops = |hops: &HopTopics| {
+            Ok::<_, KafkaError>(Hops {
+                repartition: open(&hops.repartition)?,
+                progress: open(&hops.progress)?,
+                state: open(&hops.state)?,
+            })
+        };
         Ok(Self {
             delivery: job.delivery,
             sink: open(&job.sink)?,
             further: job.further.iter().map(open).collect::<Result<_, _>>()?,
             dead_letters: open(&job.dead_letters)?,
             late: open(&job.late)?,
-            windows: windows
-                .map(|window| Ok((open(&window.state)?, open(&window.partial)?)))
-                .collect::<Result<_, KafkaError>>()?,
+            windows: windows.collect::<Result<_, _>>()?,
+            hops: job.hops.as_ref().map(hops).transpose()?,
             input: job.input.clone(),
             stop: stop.clone(),
             status: status.clone(),
@@ -164,15 +178,43 @@ impl Sink {
         self.letter(&self.late, message, why, Cut::Whole, tag)
     }
 
-    /// Writes the state records of one partition of a window.
-    pub fn state(&self, window: usize, partition: i32, records: &Records) -> Result<(), Failure> {
-        self.records(&self.windows[window].0, partition, records)
+    /// Writes results of a window.
+    pub fn results(&self, window: usize, records: &Records) -> Result<(), Failure> {
+        let target = &self.windows[window];
+        self.records(target, |key| partition_for_key(key, target.partitions), records)
     }
 
-    /// Writes the results of one partition of a window.
-    pub fn partial(&self, window: usize, partition: i32, records: &Records) -> Result<(), Failure> {
-        let target = &self.windows[window].1;
-        self.records(target, partition % target.partitions, records)
+    /// Writes a count that came too late for a result: its parts as JSON.
+    pub fn late_row(&self, row: &LateRow) -> Result<(), Failure> {
+        let value = row.to_json();
+        let reason = [("dead-letter-reason", Some(&b"late"[..]))];
+        let out = Out {
+            key: Some(row.key.as_bytes()),
+            value: Some(value.as_bytes()),
+            headers: HeadersArg::Pairs(&reason),
+            timestamp: None,
+            tag: Tag::NONE,
+        };
+        self.send(&self.late, row.partition % self.late.partitions, &out)
+    }
+
+    /// Writes partial counts to a partition of the repartition topic.
+    pub fn repartition(&self, partition: i32, records: &Records) -> Result<(), Failure> {
+        self.records(&self.hops().repartition, |_| partition, records)
+    }
+
+    /// Writes how far an input partition is.
+    pub fn progress(&self, partition: i32, records: &Records) -> Result<(), Failure> {
+        self.records(&self.hops().progress, |_| partition, records)
+    }
+
+    /// Writes changes of the open windows of a partition of the repartition topic.
+    pub fn state(&self, partition: i32, records: &Records) -> Result<(), Failure> {
+        self.records(&self.hops().state, |_| partition, records)
+    }
+
+    fn hops(&self) -> &Hops {
+        self.hops.as_ref().expect("they are open where there are windows")
     }
 
     /// Waits until everything is written. An error may say which records cannot be.
@@ -201,8 +243,7 @@ impl Sink {
     /// Adds the offsets to the transaction and commits it.
     pub fn commit(
         &self,
-        topic: &str,
-        offsets: &[(i32, i64)],
+        offsets: &[(TopicPartition, i64)],
         group: &GroupMetadata,
     ) -> Result<Committed, KafkaError> {
         let until = Instant::now() + CALL;
@@ -215,7 +256,7 @@ impl Sink {
             Ok::<_, KafkaError>(())
         };
         if !Control::OffsetsOutsideTransaction.is_on() {
-            timed(&mut watch, &|| self.producer.send_offsets(offsets, topic, group, CALL))?;
+            timed(&mut watch, &|| self.producer.send_offsets(offsets, group, CALL))?;
         }
         timed(&mut watch, &|| self.producer.commit(CALL))?;
         Ok(Committed { may_have_retried: watch.must_replace() })
@@ -241,7 +282,12 @@ impl Sink {
         self.send(target, message.partition % target.partitions, &out)
     }
 
-    fn records(&self, target: &Target, partition: i32, records: &Records) -> Result<(), Failure> {
+    fn records(
+        &self,
+        target: &Target,
+        partition: impl Fn(&[u8]) -> i32,
+        records: &Records,
+    ) -> Result<(), Failure> {
         for (key, value) in records.iter() {
             let out = Out {
                 key: Some(key),
@@ -250,7 +296,7 @@ impl Sink {
                 timestamp: None,
                 tag: Tag::NONE,
             };
-            self.send(target, partition, &out)?;
+            self.send(target, partition(key), &out)?;
         }
         Ok(())
     }

@@ -119,8 +119,27 @@ pub struct PartitionStatus {
     pub end_offset: i64,
     /// The watermark of each window, by its name, in milliseconds since the epoch.
     pub watermarks: BTreeMap<String, i64>,
-    /// Up to which end each window is closed, by its name, in milliseconds since the epoch.
-    pub closed_before: BTreeMap<String, Option<i64>>,
+}
+
+/// One partition of the repartition topic that the worker holds.
+#[derive(Clone, Debug, Default)]
+pub struct MergeStatus {
+    /// Records of partial counts that wait there.
+    pub lag: u64,
+    /// Its windows, in the order of the configuration.
+    pub windows: Vec<MergeWindow>,
+}
+
+/// One window in a partition of the repartition topic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MergeWindow {
+    /// Its name.
+    pub name: String,
+    /// What ends then or before is final, in milliseconds since the epoch; none before every input
+    /// partition has said how far it is.
+    pub final_before: Option<i64>,
+    /// The input partitions that are the least far.
+    pub behind: Vec<i32>,
 }
 
 impl PartitionStatus {
@@ -135,6 +154,8 @@ impl PartitionStatus {
 pub struct Snapshot {
     /// The input partitions that it holds.
     pub partitions: BTreeMap<i32, PartitionStatus>,
+    /// The partitions of the repartition topic that it holds.
+    pub merges: BTreeMap<i32, MergeStatus>,
     /// Dead letters by reason, since the process started.
     pub dead_letters: BTreeMap<String, u64>,
     /// The stages in order, then those of earlier generations.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::run::{Held, Worker};
+use super::frontier::SharedFrontier;
+use super::run::{Common, Held, Worker};
 use super::*;
 use crate::chain::Chain;
 use crate::kafka::ClientSettings;
@@ -35,6 +36,7 @@ pub(super) fn job() -> Job {
         dead_letters: out("dead-letters"),
         late: out("late"),
         windows: Vec::new(),
+        hops: None,
     }
 }
 
@@ -44,7 +46,14 @@ fn worker(job: Job, stop: &Stop) -> Worker {
     let (events, _) = std::sync::mpsc::channel();
     let chain = chain.expect("no stages have no problems");
     let offers = Arc::new(Offers::fixed("hash", vec![chain]));
-    Worker::new(Arc::new(job), 0, Arc::default(), stop.clone(), events, offers, Pause::default())
+    let common = Common {
+        stop: stop.clone(),
+        events,
+        offers,
+        pause: Pause::default(),
+        frontier: SharedFrontier::default(),
+    };
+    Worker::new(Arc::new(job), 0, Arc::default(), common)
 }
 
 #[test]
@@ -62,12 +71,11 @@ fn nothing_of_a_failed_transaction_is_left_and_its_partitions_are_to_be_taken_ov
     let mut worker = worker(job(), &Stop::default());
     worker.uncommitted_since = Some(Instant::now());
     worker.tally.records_in = 7;
-    let held =
-        Held { next_offset: 7, end_offset: 7, silent_since: None, log_end: 0, is_touched: true };
-    worker.held.insert(3, held);
+    let held = Held { next_offset: 7, end_offset: 7, is_touched: true, ..Held::default() };
+    worker.held.insert(3.into(), held);
     worker.drop_uncommitted();
     assert!(worker.held.is_empty() && worker.uncommitted_since.is_none());
-    assert_eq!((worker.adrift.as_slice(), worker.tally.records_in), (&[3][..], 0));
+    assert_eq!((worker.adrift.as_slice(), worker.tally.records_in), (&[3.into()][..], 0));
 }
 
 #[test]

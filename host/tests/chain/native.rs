@@ -168,7 +168,8 @@ pub fn field_time(pointer: &str) -> TimeSource {
 }
 
 pub fn observer(time: TimeSource, group: &[&str]) -> Observer {
-    Observer { time, group: group.iter().map(|&pointer| pointer.to_owned()).collect() }
+    let group = group.iter().map(|&pointer| pointer.to_owned()).collect();
+    Observer { time, group, values: Vec::new(), filter: None }
 }
 
 /// Records of these values, at offsets from 0, with timestamps 1000 + offset.

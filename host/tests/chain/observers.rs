@@ -119,3 +119,27 @@ fn nobody_looks_nothing_is_decoded() {
     assert!(processed.observations[0].keys.is_empty());
     assert_eq!(processed.dead_letters, []);
 }
+
+#[test]
+fn values_and_filter_are_read_like_keys_and_now_is_a_time() {
+    let values = [r#"{"k":"a","n":1,"big":true}"#, r#"{"k":"b","n":1.5}"#, r#"nonsense"#];
+    let observer = || Observer {
+        time: TimeSource::Processing,
+        group: vec!["/k".into()],
+        values: vec!["/n".into(), "/k".into()],
+        filter: Some("/big".into()),
+    };
+    for guests in [vec![], vec![set_text("/t", "x")], vec![transform(|_| Outcome::Pass)]] {
+        let seen = observed(guests, vec![observer(), observer()], &values).remove(1);
+        assert_eq!((seen.times[0], seen.fallbacks), (NOW, 0));
+        let texts = |column: &host::event::Column| -> Vec<String> {
+            let entry = |&entry: &u32| format!("{:?}", column.value(entry as usize));
+            column.index()[..2].iter().map(entry).collect()
+        };
+        assert_eq!(texts(&seen.keys[0]), [r#"Text("a")"#, r#"Text("b")"#]);
+        assert_eq!(texts(&seen.values[0]), ["Integer(1)", "Number(1.5)"]);
+        assert_eq!(texts(&seen.values[1]), [r#"Text("a")"#, r#"Text("b")"#]);
+        assert_eq!(texts(seen.filter.as_ref().unwrap()), ["Boolean(true)", "Absent"]);
+        assert_eq!(seen.times.len(), seen.outputs.len());
+    }
+}

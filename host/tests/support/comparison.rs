@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, SecondsFormat};
 use serde_json::Value;
 
-use super::simulation::{Expected, Output, SetAside, WINDOW_MS};
+use super::simulation::{self, Expected, Output, SetAside, WINDOW_MS};
 
 /// A record of an output topic, as a consumer that reads committed records got it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -123,9 +123,9 @@ pub fn compare_late(
     );
 }
 
-/// Compares the window results of input partitions, wherever they lie. Windows that only silence
-/// closes may be missing unless `all_closed`. Under [`Promise::AtLeastOnce`] a result may come again,
-/// but must be the same.
+/// Compares the results of a window over all partitions, wherever they lie. Windows that only silence
+/// makes final may be missing unless `all_closed`. Under [`Promise::AtLeastOnce`] a result may come
+/// again, but must be the same.
 pub fn compare_windows(
     window: &str,
     expected: &BTreeMap<i32, Expected>,
@@ -134,41 +134,36 @@ pub fn compare_windows(
     promise: Promise,
     differences: &mut Differences,
 ) {
-    let mut found: BTreeMap<(i32, i64, String), Vec<u64>> = BTreeMap::new();
+    let mut found: BTreeMap<(i64, String), Vec<u64>> = BTreeMap::new();
     for record in actual.values().flatten() {
         match window_result(window, record) {
             Ok((place, count)) => found.entry(place).or_default().push(count),
             Err(why) => differences.add(|| format!("windows: {why}: {}", show(&record.value))),
         }
     }
-    for (&partition, expected) in expected {
-        for ((start, key), &count) in &expected.windows {
-            let place = (partition, *start, key.clone());
-            let name = || format!("windows: {key} of partition {partition} at {}", rfc3339(*start));
-            match found.remove(&place).as_deref() {
-                None if !all_closed && !expected.is_closed(*start) => {}
-                None => differences.add(|| format!("{}: lost, expected {count}", name())),
-                Some(counts) => {
-                    if counts.len() > 1 && promise == Promise::ExactlyOnce {
-                        differences.add(|| format!("{}: repeated: {counts:?}", name()));
-                    }
-                    if let Some(wrong) = counts.iter().find(|found| **found != count) {
-                        differences.add(|| format!("{}: {wrong}, expected {count}", name()));
-                    }
+    for (place, (count, is_final)) in simulation::merge(expected) {
+        let name = || format!("windows: {} at {}", place.1, rfc3339(place.0));
+        match found.remove(&place).as_deref() {
+            None if !all_closed && !is_final => {}
+            None => differences.add(|| format!("{}: lost, expected {count}", name())),
+            Some(counts) => {
+                if counts.len() > 1 && promise == Promise::ExactlyOnce {
+                    differences.add(|| format!("{}: repeated: {counts:?}", name()));
+                }
+                if let Some(wrong) = counts.iter().find(|found| **found != count) {
+                    differences.add(|| format!("{}: {wrong}, expected {count}", name()));
                 }
             }
         }
     }
-    for ((partition, start, key), counts) in found {
+    for ((start, key), counts) in found {
         let start = rfc3339(start);
-        differences.add(|| {
-            format!("windows: {key} of partition {partition} at {start}: unexpected {counts:?}")
-        });
+        differences.add(|| format!("windows: {key} at {start}: unexpected {counts:?}"));
     }
 }
 
 /// Place and count of a result, checked in itself.
-fn window_result(window: &str, record: &Actual) -> Result<((i32, i64, String), u64), String> {
+fn window_result(window: &str, record: &Actual) -> Result<((i64, String), u64), String> {
     let value = record.value.as_deref().ok_or("a result without a value")?;
     let value: Value = serde_json::from_slice(value).map_err(|error| error.to_string())?;
     let text = |name: &str| value[name].as_str().ok_or_else(|| format!("no text {name:?}"));
@@ -189,9 +184,11 @@ fn window_result(window: &str, record: &Actual) -> Result<((i32, i64, String), u
     if record.key.as_deref() != Some(record_key.as_bytes()) {
         return Err(format!("the record's key is {}, not {record_key:?}", show(&record.key)));
     }
-    let partition = value["partition"].as_i64().ok_or("no partition")? as i32;
+    if value["final"] != true {
+        return Err("not final".to_owned());
+    }
     let count = value["count"].as_u64().ok_or("no count")?;
-    Ok(((partition, start, key.to_string()), count))
+    Ok(((start, key.to_string()), count))
 }
 
 /// Runs a comparison for each partition that either side knows.

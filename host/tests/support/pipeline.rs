@@ -37,7 +37,7 @@ pub const PARTITIONS: i32 = 4;
 pub struct Pipeline {
     /// The group, the input topic, and the first part of every other name.
     pub name: String,
-    brokers: String,
+    pub brokers: String,
     folder: TempDir,
     started_ms: i64,
 }
@@ -119,9 +119,19 @@ impl Pipeline {
         format!("{}-dead-letters", self.name)
     }
 
-    /// The state of its window.
+    /// Where the results of its window go.
+    pub fn results(&self) -> String {
+        format!("{}-counts", self.name)
+    }
+
+    /// Where partial counts of its window go.
+    pub fn repartition(&self) -> String {
+        format!("{}-repartition", self.name)
+    }
+
+    /// The state of its windows.
     pub fn state(&self) -> String {
-        format!("{}-counts-state", self.name)
+        format!("{}-windows", self.name)
     }
 
     /// Settings of a client that goes straight to the broker.
@@ -217,14 +227,58 @@ impl Pipeline {
         }
     }
 
-    /// Whether the whole input is committed within this time. Every process must go on running.
+    /// Whether the partial counts that wait are all merged. There is none behind the committed offset
+    /// then but the marks of transactions.
+    fn is_merged(&self) -> Result<bool, rdkafka::error::KafkaError> {
+        const ASK: Duration = Duration::from_secs(5);
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", &self.name)
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .set("log_level", "0")
+            .create()?;
+        let metadata = client.fetch_metadata(Some(&self.repartition()), ASK)?;
+        if metadata.topics().iter().all(|topic| topic.partitions().is_empty()) {
+            return Ok(true); // a pipeline without windows
+        }
+        let mut asked = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            asked.add_partition(&self.repartition(), partition);
+        }
+        let committed = client.committed_offsets(asked, ASK)?;
+        let mut from = TopicPartitionList::new();
+        for element in committed.elements() {
+            let offset = match element.offset() {
+                Offset::Offset(offset) => Offset::Offset(offset),
+                _ => Offset::Beginning,
+            };
+            from.add_partition_offset(element.topic(), element.partition(), offset)?;
+        }
+        client.assign(&from)?;
+        let (mut ends, until) = (0, Instant::now() + ASK);
+        while ends < PARTITIONS && Instant::now() < until {
+            match client.poll(Duration::from_millis(100)) {
+                Some(Ok(_)) => return Ok(false),
+                Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => ends += 1,
+                Some(Err(_)) | None => {}
+            }
+        }
+        Ok(ends == PARTITIONS)
+    }
+
+    /// Whether the whole input is committed within this time, and what its windows make of it. Every
+    /// process must go on running.
     #[track_caller]
     pub fn reaches_end(&self, processes: &mut [Process], timeout: Duration) -> bool {
         let end = Instant::now() + timeout;
         loop {
             processes.iter_mut().for_each(Process::assert_runs);
             // A broker that is just coming back answers the next time.
-            if self.progress().is_ok_and(|all| all.values().all(|(at, end)| at == end)) {
+            if self.progress().is_ok_and(|all| all.values().all(|(at, end)| at == end))
+                && self.is_merged().is_ok_and(|merged| merged)
+            {
                 return true;
             }
             if Instant::now() > end {
@@ -250,7 +304,7 @@ impl Pipeline {
         let to = &mut differences;
         let late = self.actual(&format!("{}-late", self.name));
         compare_late(&self.name, &expected, &late, promise, to);
-        let windows = self.actual(&format!("{}-counts-partial", self.name));
+        let windows = self.actual(&self.results());
         compare_windows("counts", &expected, &windows, false, promise, to);
         differences
     }

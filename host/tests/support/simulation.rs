@@ -60,7 +60,7 @@ pub struct Expected {
     /// Window start and key (as JSON text) to the count.
     pub windows: BTreeMap<(i64, String), u64>,
     /// The greatest event time that moved the watermark. A window whose end and grace lie behind it
-    /// is written because of the records alone; the others only when the partition falls silent.
+    /// is closed because of the records alone; the others only when the partition falls silent.
     pub watermark: Option<i64>,
 }
 
@@ -69,6 +69,17 @@ impl Expected {
     pub fn is_closed(&self, start: i64) -> bool {
         self.watermark.is_some_and(|watermark| start + WINDOW_MS + GRACE_MS <= watermark)
     }
+}
+
+/// What must come out of a window over all partitions: its start and key (as JSON text), the count, and
+/// whether records alone make it final: those of every partition lie far enough behind its end.
+pub fn merge(expected: &BTreeMap<i32, Expected>) -> BTreeMap<(i64, String), (u64, bool)> {
+    let mut merged: BTreeMap<(i64, String), (u64, bool)> = BTreeMap::new();
+    for ((start, key), count) in expected.values().flat_map(|one| &one.windows) {
+        let is_final = expected.values().all(|one| one.is_closed(*start));
+        merged.entry((*start, key.clone())).or_insert((0, is_final)).0 += count;
+    }
+    merged
 }
 
 /// What must come out of an input: its partitions, each in the order of its offsets.

@@ -1,0 +1,375 @@
+//! One window of one merge partition.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::accumulate::{Accumulator, PartKind};
+use super::marks::Marks;
+use super::output::Results;
+use super::sessions::Sessions;
+use super::shape::Shape;
+use super::slices::OpenSlices;
+use super::{Emit, Records, Span, StateError, WindowSpec, keys, rfc3339, state};
+
+/// A delta that came when its window was final: only possible when the input has gained
+/// partitions. Nothing of it is in any result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateRow {
+    /// The window's name.
+    pub window: String,
+    /// The input partition that it came from.
+    pub partition: i32,
+    /// The window, slice or session.
+    pub span: Span,
+    /// The group as JSON.
+    pub key: Box<str>,
+    /// What would have been added, as JSON: the count, or an array of it and of each aggregate
+    /// with a field.
+    pub accumulator: String,
+}
+
+impl LateRow {
+    /// All of it as one JSON text: `{"window":…,"start":…,"end":…,"key":…,"value":…}`.
+    pub fn to_json(&self) -> String {
+        let window = serde_json::Value::from(self.window.as_str());
+        let (start, end) = (rfc3339(self.span.start), rfc3339(self.span.end));
+        let (key, value) = (&self.key, &self.accumulator);
+        format!(
+            r#"{{"window":{window},"start":"{start}","end":"{end}","key":{key},"value":{value}}}"#
+        )
+    }
+}
+
+/// The open windows of one definition.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub(super) spec: Arc<WindowSpec>,
+    pub(super) definition: Arc<str>,
+    kinds: Arc<[PartKind]>,
+    partition: i32,
+    open: Open,
+    /// Up to when each input partition is closed.
+    promises: Vec<Promise>,
+    /// Windows that end then or before are final, whoever says something later.
+    passed: Option<i64>,
+    pub(super) results: Results,
+    tombstones: Records,
+    /// Whether the state topic has its definition.
+    is_stored: bool,
+}
+
+#[derive(Debug)]
+enum Open {
+    Slices(OpenSlices),
+    Sessions {
+        sessions: Sessions,
+        /// May hold some that are no more.
+        changed: Vec<(u32, i64)>,
+        unsent: Vec<(u32, i64)>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Promise {
+    closed: Option<i64>,
+    is_changed: bool,
+}
+
+impl Held {
+    pub(super) fn new(spec: Arc<WindowSpec>, partition: i32) -> Self {
+        let kinds: Arc<[PartKind]> = spec.parts().into();
+        let open = match spec.shape {
+            Shape::Session { .. } => Open::Sessions {
+                sessions: Sessions::default(),
+                changed: Vec::new(),
+                unsent: Vec::new(),
+            },
+            shape => Open::Slices(OpenSlices::new(shape)),
+        };
+        Self {
+            definition: spec.definition_hash().into(),
+            results: Results::new(spec.clone(), kinds.clone(), partition),
+            spec,
+            kinds,
+            partition,
+            open,
+            promises: Vec::new(),
+            passed: None,
+            tombstones: Records::default(),
+            is_stored: false,
+        }
+    }
+
+    pub(super) fn keys(&self) -> usize {
+        match &self.open {
+            Open::Slices(open) => open.keys(),
+            Open::Sessions { sessions, .. } => sessions.len(),
+        }
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        match &self.open {
+            Open::Slices(open) => open.bytes(),
+            Open::Sessions { sessions, .. } => sessions.bytes(),
+        }
+    }
+
+    pub(super) fn passed(&self) -> Option<i64> {
+        self.passed
+    }
+
+    pub(super) fn kinds(&self) -> &[PartKind] {
+        &self.kinds
+    }
+
+    pub(super) fn sessions(&self) -> Option<&Sessions> {
+        match &self.open {
+            Open::Slices(_) => None,
+            Open::Sessions { sessions, .. } => Some(sessions),
+        }
+    }
+
+    pub(super) fn slices(&self) -> Option<&OpenSlices> {
+        match &self.open {
+            Open::Slices(open) => Some(open),
+            Open::Sessions { .. } => None,
+        }
+    }
+
+    /// Adds a delta. False, and nothing done, if it comes too late.
+    #[must_use]
+    pub(super) fn add(&mut self, span: Span, key: &str, accumulator: Accumulator) -> bool {
+        let is_sending = self.spec.emit == Emit::Updates;
+        match &mut self.open {
+            Open::Slices(open) => {
+                if self.passed.is_some_and(|passed| open.is_passed(span, passed)) {
+                    return false;
+                }
+                let kinds = &self.kinds;
+                open.change(span, |groups| groups.merge(kinds, key, accumulator, is_sending));
+            }
+            Open::Sessions { sessions, changed, unsent } => {
+                // Whoever promises `passed` counts no event before that.
+                if self.passed.is_some_and(|passed| span.start < passed) {
+                    return false;
+                }
+                let place =
+                    sessions.cover(&self.kinds, (keys::hash(key), key), span, |own, marks| {
+                        own.merge(&self.kinds, &accumulator);
+                        marks.is_changed = true;
+                        marks.is_unsent = is_sending;
+                    });
+                // Even if it is listed: that may be under the start that it had then.
+                changed.push(place);
+                if is_sending {
+                    unsent.push(place);
+                }
+                for (key, span, marks) in sessions.take_absorbed() {
+                    if marks.is_stored {
+                        self.tombstones.push_tombstone(|bytes| {
+                            let (name, definition) = (&self.spec.name, &self.definition);
+                            state::write_session_key(bytes, name, definition, span.start, &key);
+                        });
+                    }
+                    if marks.is_sent && is_sending {
+                        self.results.delete(span.start, &key);
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    /// An input partition promises to be closed up to then.
+    pub(super) fn promise(&mut self, partition: i32, closed: i64) {
+        let Ok(place) = usize::try_from(partition) else { return };
+        if self.promises.len() <= place {
+            self.promises.resize(place + 1, Promise::default());
+        }
+        let promise = &mut self.promises[place];
+        if Some(closed) > promise.closed {
+            *promise = Promise { closed: Some(closed), is_changed: true };
+        }
+    }
+
+    /// Up to when an input partition is closed; none if it has said nothing yet.
+    pub(super) fn closed(&self, partition: i32) -> Option<i64> {
+        let place = usize::try_from(partition).ok()?;
+        self.promises.get(place)?.closed
+    }
+
+    /// Up to when all input partitions are closed.
+    pub(super) fn frontier(&self, inputs: i32) -> Option<i64> {
+        // An absent promise is the least.
+        (0..inputs).map(|partition| self.closed(partition)).min().flatten()
+    }
+
+    /// Makes results of what is final by now.
+    pub(super) fn pass(&mut self, inputs: i32) {
+        let Some(frontier) = self.frontier(inputs).filter(|at| Some(*at) > self.passed) else {
+            return;
+        };
+        let passed = self.passed.replace(frontier);
+        self.close(passed, frontier);
+    }
+
+    /// Gives everything out as it is, and deletes all of its state.
+    pub(super) fn give_out(&mut self) {
+        self.results.as_they_are();
+        self.close(self.passed, i64::MAX);
+        let (name, definition) = (&self.spec.name, &self.definition);
+        if self.is_stored {
+            self.tombstones.push_tombstone(|bytes| {
+                state::write_definition_key(bytes, name, definition);
+            });
+        }
+        for (partition, promise) in self.promises.iter().enumerate() {
+            if promise.closed.is_some() {
+                self.tombstones.push_tombstone(|bytes| {
+                    state::write_promise_key(bytes, name, definition, partition as i32);
+                });
+            }
+        }
+    }
+
+    /// Adds the updates of what changed since the last call to the results.
+    pub(super) fn send(&mut self) {
+        if self.spec.emit != Emit::Updates {
+            return;
+        }
+        match &mut self.open {
+            Open::Slices(open) => open.send(&self.kinds, self.passed, &mut self.results),
+            Open::Sessions { sessions, unsent, .. } => {
+                for place in unsent.drain(..) {
+                    let Some((key, session)) = sessions.get_mut(place) else { continue };
+                    if std::mem::take(&mut session.marks.is_unsent) {
+                        session.marks.is_sent = true;
+                        let span = Span { start: place.1, end: session.end };
+                        self.results.update(span, key, &session.accumulator);
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn has_changes(&self) -> bool {
+        let is_changed = match &self.open {
+            Open::Slices(open) => open.slices.values().any(|groups| groups.has_changes()),
+            Open::Sessions { changed, .. } => !changed.is_empty(),
+        };
+        is_changed
+            || !self.results.is_empty()
+            || !self.tombstones.is_empty()
+            || self.promises.iter().any(|promise| promise.is_changed)
+    }
+
+    /// Adds the state records of everything that changed since the last call.
+    pub(super) fn take_changes(&mut self, to: &mut Records) {
+        to.append(&mut self.tombstones);
+        let before = to.len();
+        let (name, definition) = (self.spec.name.as_str(), &*self.definition);
+        match &mut self.open {
+            Open::Slices(open) => {
+                for (&slice, groups) in &mut open.slices {
+                    groups.take_changed(|key, accumulator| {
+                        state::write_slice(to, (name, definition), slice, key, accumulator);
+                    });
+                }
+            }
+            Open::Sessions { sessions, changed, .. } => {
+                for place in changed.drain(..) {
+                    let Some((key, session)) = sessions.get_mut(place) else { continue };
+                    if std::mem::take(&mut session.marks.is_changed) {
+                        session.marks.is_stored = true;
+                        let span = Span { start: place.1, end: session.end };
+                        let accumulator = &session.accumulator;
+                        state::write_session(to, (name, definition), span, key, accumulator);
+                    }
+                }
+            }
+        }
+        for (partition, promise) in self.promises.iter_mut().enumerate() {
+            if let (true, Some(closed)) = (promise.is_changed, promise.closed) {
+                state::write_promise(to, name, definition, partition as i32, closed);
+            }
+            promise.is_changed = false;
+        }
+        if !self.is_stored && to.len() > before {
+            state::write_definition(to, &self.spec, definition);
+            self.is_stored = true;
+        }
+    }
+
+    /// Whether the limits hold.
+    pub(super) fn check_limits(&self) -> Result<(), StateError> {
+        let limits = self.spec.limits;
+        let past = [("keys", self.keys(), limits.keys), ("bytes", self.bytes(), limits.bytes)];
+        match past.into_iter().find(|(_, held, limit)| held > limit) {
+            None => Ok(()),
+            Some((unit, _, limit)) => Err(StateError::Limit {
+                window: self.spec.name.clone(),
+                partition: self.partition,
+                unit,
+                limit,
+            }),
+        }
+    }
+
+    pub(super) fn restore(&mut self, span: Span, key: Box<str>, accumulator: Accumulator) {
+        match &mut self.open {
+            Open::Slices(open) => open.change(span, |groups| groups.restore(key, accumulator)),
+            Open::Sessions { sessions, .. } => {
+                let hash = keys::hash(&key);
+                sessions.cover(&self.kinds, (hash, &key), span, |own, marks| {
+                    *own = accumulator;
+                    *marks = Marks::RESTORED;
+                });
+            }
+        }
+    }
+
+    pub(super) fn restore_promise(&mut self, partition: i32, closed: i64) {
+        self.promise(partition, closed);
+        if let Some(promise) = self.promises.get_mut(partition as usize) {
+            promise.is_changed = false;
+        }
+    }
+
+    /// The state topic has its definition.
+    pub(super) fn restore_definition(&mut self) {
+        self.is_stored = true;
+    }
+
+    pub(super) fn restore_passed(&mut self, passed: Option<i64>) {
+        self.passed = passed;
+    }
+
+    fn close(&mut self, passed: Option<i64>, until: i64) {
+        let (name, definition) = (&self.spec.name, &self.definition);
+        let tombstones = &mut self.tombstones;
+        match &mut self.open {
+            Open::Slices(open) => {
+                open.close(&self.kinds, passed, until, &mut self.results, |slice, key| {
+                    tombstones.push_tombstone(|bytes| {
+                        state::write_slice_key(bytes, name, definition, slice, key);
+                    });
+                });
+            }
+            Open::Sessions { sessions, .. } => {
+                let mut rows: BTreeMap<Span, Vec<_>> = BTreeMap::new();
+                while let Some(ended) = sessions.pop_ended(until) {
+                    if ended.marks.is_stored {
+                        tombstones.push_tombstone(|bytes| {
+                            let start = ended.span.start;
+                            state::write_session_key(bytes, name, definition, start, &ended.key);
+                        });
+                    }
+                    rows.entry(ended.span).or_default().push((ended.key, ended.accumulator));
+                }
+                for (span, rows) in rows {
+                    self.results.close(span, rows);
+                }
+            }
+        }
+    }
+}

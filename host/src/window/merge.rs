@@ -1,0 +1,264 @@
+//! The second hop: all windows of one merge partition.
+
+use std::sync::Arc;
+
+use super::accumulate::Accumulator;
+use super::deltas::{Deltas, WindowDeltas};
+use super::held::{Held, LateRow};
+use super::output::Results;
+use super::people::{self, OpenWindow};
+use super::state::MergeMarker;
+use super::{Records, Span, StateError, WindowSpec};
+
+/// The windows of one merge partition: the deltas of all input partitions, merged until every one
+/// of them has promised to add nothing more.
+///
+/// If the input gains partitions, the new ones have promised nothing, and windows wait until they
+/// do. What they add to windows that were final before is not merged: see [`Merge::take_late`].
+///
+/// Windows of a definition that is in no spec, because it was changed or removed, are given out as
+/// they are, marked `"final":false`. So all instances must have the same definitions: what one of
+/// another definition sends comes out in pieces.
+#[derive(Debug)]
+pub struct Merge {
+    partition: i32,
+    inputs: i32,
+    merges: usize,
+    counted_to: i64,
+    /// In the order of the specs.
+    held: Vec<Held>,
+    /// Windows of definitions that are no more, until they are given out.
+    foreign: Vec<Held>,
+    tombstones: Records,
+    late: Vec<LateRow>,
+    is_changed: bool,
+}
+
+/// What became of the windows since it was last asked.
+#[derive(Debug)]
+pub struct Taken {
+    /// By window, in the order of the specs.
+    pub windows: Vec<Results>,
+    /// Results of windows whose name is in no spec: there is no topic for them.
+    pub orphans: Vec<Orphan>,
+}
+
+/// Results of a window that is no more.
+#[derive(Debug)]
+pub struct Orphan {
+    /// Its name.
+    pub window: String,
+    /// What was known when it went.
+    pub results: Results,
+}
+
+impl Merge {
+    /// A merge partition without any state, one of `merges`, for so many input partitions.
+    pub fn new(specs: Arc<[Arc<WindowSpec>]>, partition: i32, inputs: i32, merges: usize) -> Self {
+        Self {
+            partition,
+            inputs,
+            merges,
+            counted_to: 0,
+            held: specs.iter().map(|spec| Held::new(spec.clone(), partition)).collect(),
+            foreign: Vec::new(),
+            tombstones: Records::default(),
+            late: Vec::new(),
+            is_changed: false,
+        }
+    }
+
+    /// The merge partition.
+    pub fn partition(&self) -> i32 {
+        self.partition
+    }
+
+    /// How many input partitions are known: the most that any sender knew.
+    pub fn inputs(&self) -> i32 {
+        self.inputs
+    }
+
+    /// The state as it was restored holds all records of the repartition topic below this offset.
+    /// Without transactions it may be ahead of where they are read again; those are passed over.
+    pub fn counted_to(&self) -> i64 {
+        self.counted_to
+    }
+
+    /// Merges the next record of the repartition topic, and makes results of what is final by it.
+    /// An error leaves the windows without use; the caller stops.
+    pub fn apply(&mut self, offset: i64, value: &[u8]) -> Result<(), StateError> {
+        if offset < self.counted_to {
+            return Ok(());
+        }
+        let partition = self.partition;
+        let what = || format!("the deltas at offset {offset} of merge partition {partition}");
+        let deltas = Deltas::parse(value, what)?;
+        self.is_changed = true;
+        self.inputs = self.inputs.max(deltas.of);
+        for window in &deltas.windows {
+            self.merge(deltas.partition, window)
+                .map_err(|problem| StateError::Corrupt { what: what(), problem })?;
+        }
+        for held in &mut self.held {
+            held.pass(self.inputs);
+            held.check_limits()?;
+        }
+        Ok(())
+    }
+
+    /// What is final since the last call, with [`Emit::Updates`](super::Emit::Updates) also what
+    /// has changed. Windows of a definition that is no more come out as they are, as updates. Their
+    /// state is deleted with the next changes, so both must be of one transaction.
+    pub fn take_results(&mut self) -> Taken {
+        let take = |held: &mut Held| {
+            held.send();
+            held.results.take()
+        };
+        let mut windows: Vec<_> = self.held.iter_mut().map(take).collect();
+        let mut orphans = Vec::new();
+        for mut foreign in std::mem::take(&mut self.foreign) {
+            foreign.give_out();
+            foreign.take_changes(&mut self.tombstones);
+            let name = &foreign.spec.name;
+            match self.held.iter().position(|held| held.spec.name == *name) {
+                Some(place) => windows[place].append(foreign.results),
+                None => {
+                    let (window, results) = (name.clone(), foreign.results);
+                    orphans.push(Orphan { window, results });
+                }
+            }
+        }
+        Taken { windows, orphans }
+    }
+
+    /// Deltas for windows that are final. Only partitions that the input has gained can make any:
+    /// nobody waited for them. For the late topic, in the transaction of the results.
+    pub fn take_late(&mut self) -> Vec<LateRow> {
+        std::mem::take(&mut self.late)
+    }
+
+    /// Adds the state records of everything that changed since the last call, and the marker with
+    /// this offset of the repartition topic, which must be the one that the same transaction
+    /// commits; one that is behind [`Merge::counted_to`] moves no marker back. Take the results
+    /// for the same transaction before: state of what is final is deleted by these records.
+    pub fn take_changes(&mut self, next_offset: i64, to: &mut Records) {
+        to.append(&mut self.tombstones);
+        let next_offset = next_offset.max(self.counted_to);
+        let mut marker = MergeMarker::new(next_offset, self.merges, self.inputs);
+        for held in &mut self.held {
+            held.take_changes(to);
+            if let Some(passed) = held.passed() {
+                let window = marker.passed.entry(held.spec.name.clone()).or_default();
+                window.insert(held.definition.to_string(), passed);
+            }
+        }
+        marker.write(to);
+        self.is_changed = false;
+    }
+
+    /// Whether there is something that a commit must write although no record was merged.
+    pub fn has_changes(&self) -> bool {
+        self.is_changed
+            || !self.foreign.is_empty()
+            || !self.tombstones.is_empty()
+            || !self.late.is_empty()
+            || self.held.iter().any(Held::has_changes)
+    }
+
+    /// How many keys are open, over all windows.
+    pub fn keys(&self) -> usize {
+        self.held.iter().chain(&self.foreign).map(Held::keys).sum()
+    }
+
+    /// Memory that the open keys take, estimated.
+    pub fn bytes(&self) -> usize {
+        self.held.iter().chain(&self.foreign).map(Held::bytes).sum()
+    }
+
+    /// Up to when each input partition is closed for a window, by the place of its spec; none for
+    /// those that have said nothing yet.
+    pub fn closed(&self, window: usize) -> impl Iterator<Item = (i32, Option<i64>)> {
+        let held = &self.held[window];
+        (0..self.inputs).map(|partition| (partition, held.closed(partition)))
+    }
+
+    /// Up to when all input partitions are closed for a window: what ends then or before is final.
+    /// None as long as one has said nothing.
+    pub fn frontier(&self, window: usize) -> Option<i64> {
+        self.held[window].frontier(self.inputs)
+    }
+
+    /// The input partitions that hold a window's frontier back: those that are closed the least
+    /// far.
+    pub fn behind(&self, window: usize) -> Vec<i32> {
+        let frontier = self.frontier(window);
+        let behind = self.closed(window).filter(|(_, closed)| *closed == frontier);
+        behind.map(|(partition, _)| partition).collect()
+    }
+
+    /// The open windows with their largest groups. Passes over every open key: for once in a
+    /// second or so.
+    pub fn open_windows(&self, top: usize) -> Vec<OpenWindow> {
+        self.held.iter().flat_map(|held| people::open_windows(held, top)).collect()
+    }
+
+    fn merge(&mut self, partition: i32, deltas: &WindowDeltas<'_>) -> Result<(), String> {
+        let is_it =
+            |held: &Held| held.spec.name == deltas.window && *held.definition == *deltas.definition;
+        let held = match self.held.iter().position(is_it) {
+            Some(place) => &mut self.held[place],
+            None if deltas.rows.is_empty() => return Ok(()),
+            None => match self.foreign.iter().position(is_it) {
+                Some(place) => &mut self.foreign[place],
+                None => {
+                    let held = foreign(self.partition, &deltas.window, deltas.spec.get())?;
+                    self.foreign.push(held);
+                    self.foreign.last_mut().expect("it was just added")
+                }
+            },
+        };
+        for row in &deltas.rows {
+            let (span, key) = (Span { start: row.0, end: row.1 }, row.2.get());
+            let accumulator = Accumulator::parse(held.kinds(), row.3.get())
+                .filter(|_| held.spec.shape.can_have(span))
+                .ok_or_else(|| format!("the row of {span} and {key}"))?;
+            if !held.add(span, key, accumulator) {
+                let (window, key) = (deltas.window.to_string(), key.into());
+                let accumulator = row.3.get().to_owned();
+                self.late.push(LateRow { window, partition, span, key, accumulator });
+            }
+        }
+        if let Some(closed) = deltas.closed {
+            held.promise(partition, closed);
+        }
+        Ok(())
+    }
+
+    pub(super) fn held_mut(&mut self, window: &str, definition: &str) -> Option<&mut Held> {
+        let mut all = self.held.iter_mut().chain(&mut self.foreign);
+        all.find(|held| held.spec.name == window && *held.definition == *definition)
+    }
+
+    pub(super) fn add_foreign(&mut self, window: &str, definition: &str) -> Result<(), String> {
+        let held = foreign(self.partition, window, definition)?;
+        self.foreign.push(held);
+        Ok(())
+    }
+
+    pub(super) fn restored(&mut self, marker: &MergeMarker) -> Result<(), StateError> {
+        self.counted_to = marker.next_offset;
+        self.inputs = self.inputs.max(marker.inputs);
+        for held in self.held.iter_mut().chain(&mut self.foreign) {
+            let passed = marker.passed.get(&held.spec.name);
+            held.restore_passed(passed.and_then(|passed| passed.get(&*held.definition)).copied());
+        }
+        self.held.iter().try_for_each(Held::check_limits)
+    }
+}
+
+/// A window of a definition that is in no spec.
+fn foreign(partition: i32, window: &str, definition: &str) -> Result<Held, String> {
+    let spec = WindowSpec::of_definition(window, definition)
+        .map_err(|error| format!("the definition of window {window:?}: {error}"))?;
+    Ok(Held::new(Arc::new(spec), partition))
+}

@@ -1,0 +1,80 @@
+//! Open windows as people want to see them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::Span;
+use super::held::Held;
+use super::output::key_text;
+
+/// Overlapping windows that are shown, the earliest.
+const WINDOWS_MAX: usize = 20;
+
+/// An open window over the merge partitions of a worker, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenWindow {
+    /// The window's name.
+    pub window: String,
+    /// Which stretch of event time; of sessions, from the first one's start to the last one's end.
+    pub span: Span,
+    /// How many groups it has so far; of sessions, how many sessions.
+    pub groups: usize,
+    /// The largest groups with their counts, largest first.
+    pub top: Vec<(String, u64)>,
+}
+
+/// The open windows by time, of a hopping one the first twenty; all sessions as one.
+pub(super) fn open_windows(held: &Held, top: usize) -> Vec<OpenWindow> {
+    let mut shown = Vec::new();
+    let mut show = |span: Span, rows: HashMap<&str, u64>, groups: usize| {
+        let rows = rows.into_iter().map(|(key, count)| (key_text(key).into_owned(), count));
+        let window = held.spec.name.clone();
+        shown.push(OpenWindow { window, span, groups, top: largest(rows.collect(), top) });
+    };
+    if let Some(open) = held.slices() {
+        for span in open.windows(held.passed(), WINDOWS_MAX) {
+            let mut rows: HashMap<&str, u64> = HashMap::new();
+            for group in open.within(span).flat_map(|groups| groups.iter()) {
+                *rows.entry(&group.key).or_default() += group.accumulator.count;
+            }
+            let groups = rows.len();
+            show(span, rows, groups);
+        }
+    }
+    if let Some(sessions) = held.sessions().filter(|sessions| sessions.len() > 0) {
+        let mut rows: HashMap<&str, u64> = HashMap::new();
+        let mut all = Span { start: i64::MAX, end: i64::MIN };
+        for (key, span, session) in sessions.iter() {
+            *rows.entry(key).or_default() += session.accumulator.count;
+            all = Span { start: all.start.min(span.start), end: all.end.max(span.end) };
+        }
+        show(all, rows, sessions.len());
+    }
+    shown
+}
+
+fn largest(mut rows: Vec<(String, u64)>, top: usize) -> Vec<(String, u64)> {
+    rows.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    rows.truncate(top);
+    rows
+}
+
+impl OpenWindow {
+    /// The windows of several merge partitions as one list by name and time. Their groups are
+    /// different ones.
+    pub fn merge(lists: Vec<Vec<OpenWindow>>, top: usize) -> Vec<OpenWindow> {
+        let mut merged: BTreeMap<(String, Span), (usize, HashMap<String, u64>)> = BTreeMap::new();
+        for open in lists.into_iter().flatten() {
+            let (groups, rows) = merged.entry((open.window, open.span)).or_default();
+            *groups += open.groups;
+            for (key, count) in open.top {
+                *rows.entry(key).or_default() += count;
+            }
+        }
+        let window =
+            |((window, span), (groups, rows)): ((String, Span), (usize, HashMap<_, _>))| {
+                let top = largest(rows.into_iter().collect(), top);
+                OpenWindow { window, span, groups, top }
+            };
+        merged.into_iter().map(window).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! The windows' two hops in a worker: partial counts of input partitions to the repartition topic, and
+//! from there into the results. Both in the transaction in which what they come of is committed.
+
+use super::failure::Failure;
+use super::job::{HopTopics, INPUT, REPARTITION};
+use super::run::Worker;
+use crate::kafka::{Message, TopicPartition, partition_for_key};
+use crate::window::{
+    ClosedWindow, Merge, Orphan, Records, Taken, Watch, write_deltas, write_progress,
+};
+
+/// A record of partial counts is not larger, unless one row is.
+const DELTA_BYTES_MAX: usize = 512 << 10;
+
+/// What a partition's windows were restored to.
+pub(super) enum Restored {
+    /// Of an input partition: by window.
+    Watches(Vec<Watch>),
+    /// Of a partition of the repartition topic.
+    Merge(Box<Merge>),
+}
+
+impl Worker {
+    fn hop_topics(&self) -> &HopTopics {
+        self.job.hops.as_ref().expect("there are windows")
+    }
+
+    /// Takes restored windows of a partition in, in the place of what is held of it.
+    pub(super) fn adopt(&mut self, at: TopicPartition, restored: Restored) {
+        match restored {
+            Restored::Watches(watches) => {
+                for (windows, watch) in self.windows.iter_mut().zip(watches) {
+                    windows.adopt(watch);
+                }
+            }
+            Restored::Merge(merge) => _ = self.merges.insert(at.partition, *merge),
+        }
+    }
+
+    /// Forgets the windows of a partition.
+    pub(super) fn release(&mut self, at: TopicPartition) {
+        if at.topic == REPARTITION {
+            self.merges.remove(&at.partition);
+        } else {
+            for windows in &mut self.windows {
+                windows.release(at.partition);
+            }
+        }
+    }
+
+    /// Takes partial counts in.
+    pub(super) fn merge(&mut self, message: &Message<'_>) -> Result<(), Failure> {
+        let merge = self.merges.get_mut(&message.partition).expect("its partition is held");
+        let value = message.value.unwrap_or_default();
+        merge.apply(message.offset, value).map_err(|error| self.job.state_failure(&error))
+    }
+
+    /// Writes what the windows have to tell: partial counts, results, and what came too late for a
+    /// result. Returns the windows that are final.
+    pub(super) fn write_windows(&mut self) -> Result<Vec<ClosedWindow>, Failure> {
+        if self.windows.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.write_deltas()?;
+        let sink = self.sink.as_ref().expect("begin made it");
+        let mut all_closed = Vec::new();
+        for merge in self.merges.values_mut() {
+            let Taken { windows, orphans } = merge.take_results();
+            for (window, results) in windows.into_iter().enumerate() {
+                sink.results(window, &results.records)?;
+                all_closed.extend(results.closed);
+            }
+            for Orphan { window, results } in orphans {
+                let groups = results.records.len();
+                tracing::warn!(
+                    worker = self.number,
+                    window,
+                    groups,
+                    "this window is not in pipeline.toml any more: what it had counted is dropped"
+                );
+            }
+            for row in merge.take_late() {
+                sink.late_row(&row)?;
+            }
+        }
+        Ok(all_closed)
+    }
+
+    fn write_deltas(&mut self) -> Result<(), Failure> {
+        let repartition = &self.hop_topics().repartition;
+        let (merges, bytes_max) = (repartition.partitions, repartition.message_bytes_max);
+        let route = |key: &str| partition_for_key(key.as_bytes(), merges) as usize;
+        let bytes_max = DELTA_BYTES_MAX.min(bytes_max / 2);
+        let inputs = self.job.input_partitions;
+        let sink = self.sink.as_ref().expect("begin made it");
+        let mut to: Vec<Records> = vec![Records::default(); merges as usize];
+        let touched: Vec<_> = self.touched().filter(|(at, _)| at.topic == INPUT).collect();
+        for (at, next_offset) in touched {
+            write_deltas(
+                &mut self.windows,
+                at.partition,
+                next_offset,
+                inputs,
+                merges as usize,
+                bytes_max,
+                route,
+                &mut to,
+            );
+        }
+        for (partition, records) in (0..).zip(&to) {
+            sink.repartition(partition, records)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the state of the windows for every partition of the transaction.
+    pub(super) fn write_state(&mut self) -> Result<(), Failure> {
+        if self.windows.is_empty() {
+            return Ok(());
+        }
+        let progress = self.hop_topics().progress.partitions;
+        let sink = self.sink.as_ref().expect("begin made it");
+        let touched: Vec<_> = self.touched().collect();
+        let mut records = Records::default();
+        for (at, next_offset) in touched {
+            records.clear();
+            if at.topic == INPUT {
+                write_progress(&mut self.windows, at.partition, next_offset, &mut records);
+                sink.progress(at.partition % progress, &records)?;
+            } else if let Some(merge) = self.merges.get_mut(&at.partition) {
+                merge.take_changes(next_offset, &mut records);
+                sink.state(at.partition, &records)?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,331 @@
+//! Windows over all partitions and instances, on a real broker: one result per window and group, what
+//! holds it back, and every shape and aggregate from `pipeline.toml` to the topic.
+
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::{DateTime, Utc};
+use host::demo::generate::Spec;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use serde_json::{Value, json};
+use support::broker::Broker;
+use support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
+use support::process::Process;
+use support::{SOON, read_topic, read_values};
+
+/// From a start on a busy machine to everything committed.
+const LIVENESS: Duration = Duration::from_secs(60);
+const MINUTE: i64 = 60_000;
+
+/// The beginning of a minute that is long over.
+fn past() -> i64 {
+    (Utc::now().timestamp_millis() - 30 * MINUTE).div_euclid(MINUTE) * MINUTE
+}
+
+fn rfc3339(millis: i64) -> String {
+    DateTime::from_timestamp_millis(millis)
+        .unwrap()
+        .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+}
+
+/// With so short an `idle` that a test can wait for it.
+fn impatient(text: String) -> String {
+    let long = "idle = \"1h\"";
+    assert!(text.contains(long));
+    text.replace(long, "idle = \"1s\"")
+}
+
+fn pipeline(name: &str, change: impl FnOnce(String) -> String) -> (Pipeline, Feed) {
+    let pipeline = Pipeline::with_input(name, &Broker::shared().brokers(), change);
+    let feed = Feed::new(&pipeline, Spec::default());
+    (pipeline, feed)
+}
+
+fn send(feed: &mut Feed, partition: i32, device: &str, time: i64) {
+    let key = key_for(partition);
+    feed.send_one(partition, Some(key.as_bytes()), event(device, time).as_bytes(), time);
+}
+
+/// The results of a window without their times, by start and group; each may be there once.
+fn results(pipeline: &Pipeline, topic: &str) -> BTreeMap<String, Value> {
+    let mut results = BTreeMap::new();
+    for record in read_topic(&pipeline.settings(), topic, PARTITIONS).into_values().flatten() {
+        let key = String::from_utf8(record.key.clone().unwrap()).unwrap();
+        let value: Value = serde_json::from_str(&record.text()).unwrap();
+        let before = results.insert(key.clone(), value);
+        assert!(before.is_none(), "{key} came twice");
+    }
+    results
+}
+
+#[track_caller]
+fn await_results(
+    pipeline: &Pipeline,
+    processes: &mut [Process],
+    count: usize,
+) -> BTreeMap<String, Value> {
+    let end = Instant::now() + LIVENESS;
+    loop {
+        processes.iter_mut().for_each(Process::assert_runs);
+        let results = results(pipeline, &pipeline.results());
+        if results.len() >= count {
+            return results;
+        }
+        let log = || processes.iter().map(Process::log_tail).collect::<Vec<_>>().join("\n---\n");
+        assert!(Instant::now() < end, "only {results:?}\n{}", log());
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn one_result_over_all_partitions_and_instances_and_an_empty_partition_holds_nothing_up() {
+    let (pipeline, mut feed) = pipeline("merged", impatient);
+    let mut processes = [pipeline.start("a", &[]), pipeline.start("b", &[])];
+    processes.iter_mut().for_each(|one| one.await_log("partitions taken over", SOON));
+    let start = past();
+    for count in 0..10 {
+        // Nothing ever comes to the last partition.
+        for partition in 0..PARTITIONS - 1 {
+            send(&mut feed, partition, "android", start + count * 1_000);
+        }
+    }
+    feed.flush();
+    let results = await_results(&pipeline, &mut processes, 1);
+    let key = format!("{}|2.3.0", rfc3339(start));
+    let expected = json!({
+        "window": "counts", "start": rfc3339(start), "end": rfc3339(start + MINUTE),
+        "key": "2.3.0", "count": 30, "final": true,
+    });
+    assert_eq!(results, BTreeMap::from([(key, expected)]));
+    processes.iter_mut().for_each(Process::terminate);
+    let logged = |text: &str| pipeline.logged(&["a", "b"], text);
+    assert_eq!(logged("window closed"), 1, "the instance that has the group logs it");
+}
+
+/// Records that are all filtered out say nothing about event time.
+#[test]
+fn a_partition_of_which_nothing_passes_the_stages_holds_nothing_up() {
+    let (pipeline, mut feed) = pipeline("quiet", impatient);
+    let mut processes = [pipeline.start("a", &[])];
+    processes[0].await_log("partitions taken over", SOON);
+    let start = past();
+    for partition in 0..PARTITIONS - 1 {
+        send(&mut feed, partition, "android", start);
+    }
+    feed.flush();
+    let end = Instant::now() + LIVENESS;
+    while results(&pipeline, &pipeline.results()).is_empty() {
+        assert!(Instant::now() < end, "{}", processes[0].log_tail());
+        send(&mut feed, PARTITIONS - 1, "iOS", Utc::now().timestamp_millis());
+        feed.flush();
+        thread::sleep(Duration::from_millis(50));
+    }
+    processes[0].terminate();
+}
+
+fn windows(pipeline: &Pipeline, more: &[&str]) -> String {
+    let mut command = Process::command();
+    command.current_dir(pipeline.plugins().parent().unwrap());
+    command.args(["windows", "--brokers", &pipeline.brokers]).args(more);
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{error}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn what_is_open_and_what_holds_it_back_is_shown() {
+    let (pipeline, mut feed) = pipeline("shown", |text| text);
+    let mut processes = [pipeline.start("a", &[])];
+    let start = past();
+    for partition in 0..PARTITIONS - 1 {
+        send(&mut feed, partition, "android", start);
+        send(&mut feed, partition, "android", start + 3 * MINUTE);
+    }
+    feed.flush();
+    pipeline.await_end(&mut processes, LIVENESS);
+    let shown = windows(&pipeline, &[]);
+    let last = PARTITIONS - 1;
+    let waiting =
+        format!("nothing is final yet: no event has passed the stages in partition {last}");
+    assert!(shown.contains(&waiting), "{shown}");
+    let span = format!("{}/{}", rfc3339(start), rfc3339(start + MINUTE));
+    let open = shown.lines().find(|line| line.contains(&span)).expect(&shown);
+    assert!(open.ends_with("1  2.3.0 3"), "{open}");
+    let looks: Value = serde_json::from_str(&windows(&pipeline, &["--json"])).unwrap();
+    assert_eq!(looks[0]["behind"], json!([last]), "{looks}");
+    assert_eq!(looks[0]["partitions"][0]["watermark"], rfc3339(start + 3 * MINUTE));
+    assert_eq!(looks[0]["partitions"][0]["closed"], rfc3339(start + 2 * MINUTE));
+    assert_eq!(looks[0]["open"].as_array().unwrap().len(), 2, "{looks}");
+    let (_, status) = processes[0].ask("GET", "/api/v1/status");
+    assert_eq!(status["windows"][0]["behind"], json!([last]), "{status}");
+    assert_eq!(status["windows"][0]["open"].as_array().unwrap().len(), 2, "{status}");
+
+    send(&mut feed, last, "android", start + 2 * MINUTE);
+    feed.flush();
+    pipeline.await_end(&mut processes, LIVENESS);
+    let looks: Value = serde_json::from_str(&windows(&pipeline, &["--json"])).unwrap();
+    assert_eq!(looks[0]["final_before"], rfc3339(start + MINUTE), "{looks}");
+    processes[0].terminate();
+    assert_eq!(results(&pipeline, &pipeline.results()).len(), 1);
+}
+
+#[test]
+fn windows_of_a_pipeline_that_never_ran_are_asked_for_in_vain() {
+    let pipeline = Pipeline::with_input("never", &Broker::shared().brokers(), |text| text);
+    let mut command = Process::command();
+    command.current_dir(pipeline.plugins().parent().unwrap());
+    let output = command.args(["windows", "--brokers", &pipeline.brokers]).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{error}");
+    assert!(error.contains("has not run on these brokers"), "{error}");
+}
+
+fn add_partitions(pipeline: &Pipeline, topic: &str, count: usize) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", &pipeline.brokers).create().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let more = NewPartitions::new(topic, count);
+    let added = runtime.block_on(admin.create_partitions([&more], &AdminOptions::new()));
+    added.unwrap().pop().unwrap().unwrap();
+}
+
+/// Looks for new partitions each second.
+const ATTENTIVE: [&str; 2] = ["-X", "topic.metadata.refresh.interval.ms=1000"];
+
+#[test]
+fn an_input_that_gets_more_partitions_stops_the_pipeline_and_the_next_start_takes_them_in() {
+    let (pipeline, mut feed) = pipeline("grown", impatient);
+    let mut process = pipeline.start("a", &ATTENTIVE);
+    let start = past();
+    for partition in 0..PARTITIONS {
+        send(&mut feed, partition, "android", start);
+        send(&mut feed, partition, "android", start + 2 * MINUTE);
+    }
+    feed.flush();
+    pipeline.await_end(std::slice::from_mut(&mut process), LIVENESS);
+    await_results(&pipeline, std::slice::from_mut(&mut process), 1);
+    let new = PARTITIONS;
+    add_partitions(&pipeline, &pipeline.name, new as usize + 1);
+    let sentences = [&*format!("has partition {new} now"), "stop all instances"];
+    process.assert_ends(LIVENESS, 2, &sentences);
+
+    let mut processes = [pipeline.start("a", &ATTENTIVE)];
+    // Its client has to see the new partition.
+    let mut feed = Feed::new(&pipeline, Spec::default());
+    // The first minutes are final, so what comes to them now is late.
+    let value = |time: i64| event("android", time).into_bytes();
+    feed.send_one(new, Some(b"k"), &value(start), start);
+    feed.send_one(new, Some(b"k"), &value(start + 9 * MINUTE), start + 9 * MINUTE);
+    feed.flush();
+    let results = await_results(&pipeline, &mut processes, 3);
+    let counts: Vec<_> = results.values().map(|result| result["count"].clone()).collect();
+    assert_eq!(counts, [json!(PARTITIONS), json!(PARTITIONS), json!(1)], "{results:?}");
+    let late = read_values(&pipeline.settings(), &format!("{}-late", pipeline.name), PARTITIONS);
+    assert_eq!(late.len(), 1, "{late:?}");
+    processes[0].terminate();
+}
+
+#[test]
+fn a_repartition_topic_that_gets_more_partitions_stops_the_pipeline() {
+    let (pipeline, mut feed) = pipeline("split", |text| text);
+    let mut process = pipeline.start("a", &ATTENTIVE);
+    feed.send(100);
+    feed.finish();
+    pipeline.await_end(std::slice::from_mut(&mut process), LIVENESS);
+    add_partitions(&pipeline, &pipeline.repartition(), PARTITIONS as usize + 1);
+    process.assert_ends(LIVENESS, 2, &[&pipeline.repartition(), "by their former number"]);
+    let mut again = pipeline.start("a", &[]);
+    again.assert_ends(LIVENESS, 2, &[&pipeline.state(), "--delete --topic"]);
+}
+
+const ALL_KINDS: &str = r#"
+[[window]]
+name = "hops"
+size = "60s"
+every = "20s"
+time = { field = "/timestamp" }
+where = "/anomaly"
+
+[[window]]
+name = "visits"
+gap = "30s"
+by = ["/user_id", "/locale"]
+time = { field = "/timestamp" }
+emit = "updates"
+[window.aggregates]
+events = "count"
+amount = { sum = "/amount" }
+least = { min = "/amount" }
+greatest = { max = "/amount" }
+mean = { avg = "/amount" }
+versions = { distinct = "/app_version" }
+best = { top = "/app_version", k = 1 }
+
+[sink]"#;
+
+#[test]
+fn every_shape_and_aggregate_comes_from_the_file_to_the_topic() {
+    let (pipeline, mut feed) =
+        pipeline("kinds", |text| impatient(text).replacen("\n[sink]", ALL_KINDS, 1));
+    let start = past();
+    let mut logins = Vec::new();
+    for (second, locale, version, amount) in [
+        (0, "RU", "1.0.0", 2),
+        (10, "RU", "2.0.0", 5),
+        (25, "RU", "2.0.0", -1),
+        (58, "DE", "1.0.0", 7),
+    ] {
+        let text = event("android", start + second * 1_000).replace("2.3.0", version);
+        let text = text.replace("\"DE\"", &format!("\"{locale}\""));
+        logins.push(format!("{{\"amount\":{amount},{}", &text[1..]));
+    }
+    for (partition, login) in (0..).zip(&logins) {
+        feed.send_one(partition, None, login.as_bytes(), start);
+    }
+    feed.flush();
+    let mut processes = [pipeline.start("a", &[]), pipeline.start("b", &[])];
+    pipeline.await_end(&mut processes, LIVENESS);
+    await_results(&pipeline, &mut processes, 2);
+    let (hops, visits) = (format!("{}-hops", pipeline.name), format!("{}-visits", pipeline.name));
+    let last = |topic: &str| {
+        let records = read_topic(&pipeline.settings(), topic, PARTITIONS).into_values().flatten();
+        let value = |text: String| serde_json::from_str::<Value>(&text).ok();
+        records
+            .filter_map(|record| Some((record.key.clone()?, value(record.text())?)))
+            .collect::<BTreeMap<_, _>>()
+    };
+    let end = Instant::now() + LIVENESS;
+    let (hops, visits) = loop {
+        let (hops, visits) = (last(&hops), last(&visits));
+        let is_final = |all: &BTreeMap<_, Value>| all.values().all(|one| one["final"] == true);
+        if hops.len() == 4 && visits.len() == 2 && is_final(&visits) {
+            break (hops, visits);
+        }
+        assert!(Instant::now() < end, "{hops:#?} {visits:#?} {}", processes[0].log_tail());
+        thread::sleep(Duration::from_millis(200));
+    };
+    processes.iter_mut().for_each(Process::terminate);
+    // Those of Russia are anomalies: three of the four.
+    let counts: Vec<_> =
+        hops.values().map(|hop| (hop["start"].clone(), hop["count"].clone())).collect();
+    let hop = |seconds: i64, count: u64| (json!(rfc3339(start + seconds * 1_000)), json!(count));
+    assert_eq!(counts, [hop(-40, 2), hop(-20, 3), hop(0, 3), hop(20, 1)]);
+    let visit = visits.values().find(|visit| visit["key"][1] == "RU").unwrap();
+    let expected = json!({
+        "window": "visits", "start": rfc3339(start), "end": rfc3339(start + 55_000),
+        "key": ["424cdd21-063a-43a7-b91b-7ca1a833afae", "RU"],
+        "events": 3, "amount": 6, "least": -1, "greatest": 5, "mean": 2.0,
+        "versions": {"count": 2, "exact": true},
+        "best": {"values": [{"value": "2.0.0", "count": 2}], "exact": true},
+        "final": true,
+    });
+    assert_eq!(*visit, expected);
+}
