@@ -46,18 +46,21 @@ fn nothing_is_overwritten_and_every_mistake_is_one_sentence() {
     assert!(!path.join("plugins/mine.wasm").exists());
     fs::remove_file(path.join("plugins/mine/plugin.toml")).unwrap();
     refused(&["plugin", "build", "plugins/mine"], 2, &["there is no", "`host plugin new` begins"]);
-    refused(&["plugin", "build", "nowhere"], 3, &["reading nowhere"]);
+    let nowhere = ["there is no folder nowhere"];
+    refused(&["plugin", "build", "nowhere"], 2, &nowhere);
+    refused(&["plugin", "build", "nowhere", "--watch"], 2, &nowhere);
+    refused(&["plugin", "test", "nowhere"], 2, &["nowhere is no folder, case or component"]);
 }
 
 #[test]
 fn a_missing_tool_is_named_with_what_gets_it() {
     let folder = TempDir::new().unwrap();
-    for (language, tool) in [
-        ("rust", "cargo"),
-        ("go", "go"),
-        ("javascript", "npm"),
-        ("python", "python3"),
-        ("c", "ziglang"),
+    for (language, tool, get) in [
+        ("rust", "cargo", "run `curl -sSf https://sh.rustup.rs | sh -s -- --target wasm32"),
+        ("go", "go", "run `curl -sSfL https://go.dev/dl/go1."),
+        ("javascript", "npm", "run `curl -sSfL https://nodejs.org/dist/v"),
+        ("python", "python3", "run `curl -LsSf https://astral.sh/uv/install.sh | sh &&"),
+        ("c", "a C compiler", "run `python3 -m pip install ziglang`"),
     ] {
         run_in(folder.path(), &["plugin", "new", language, "--lang", language], 0);
         let mut command = Process::command();
@@ -66,9 +69,24 @@ fn a_missing_tool_is_named_with_what_gets_it() {
         let output = output.output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(3), "{stderr}");
-        assert_holds(&stderr, &["is missing, which plugins in", tool]);
+        assert_holds(&stderr, &["is missing, which plugins in", tool, get]);
         assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
     }
+}
+
+#[test]
+fn a_missing_tool_is_got_with_the_package_manager_that_is_there() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    run_in(path, &["plugin", "new", "mine", "--lang", "javascript"], 0);
+    fs::write(path.join("apk"), "").unwrap();
+    let mut command = Process::command();
+    command.current_dir(path).env("PATH", path).args(["plugin", "build", "plugins/mine"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_holds(&stderr, &["npm is missing, which plugins in JavaScript are built with: run `"]);
+    assert_holds(&stderr, &["apk add nodejs npm`"]);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use host::plugin::defaults::PIPELINE_TOML;
 use serde_json::{Value, json};
 use support::broker::{Broker, Options};
 use support::pipeline::{Feed, PARTITIONS, Pipeline};
-use support::process::{assert_holds, run_in};
+use support::process::{Process, assert_holds, run_in};
 use support::{SOON, read_topic};
 use tempfile::TempDir;
 
@@ -88,6 +88,9 @@ fn made(folder: &Path, language: Language, world: World) -> PathBuf {
     run_in(folder, &["plugin", "build", &own], 0);
     let (stdout, _) = run_in(folder, &["plugin", "test", &own], 0);
     assert_holds(&stdout, &["cases pass"]);
+    let (stdout, _) = run_in(folder, &["plugin", "inspect", &name, "--json"], 0);
+    let told: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(told["language"], language.to_string(), "{told}");
     // What is written is the author's: a build changes none of it.
     for (path, content) in before {
         assert_eq!(fs::read(&path).unwrap(), content, "{}", path.display());
@@ -182,10 +185,32 @@ fn check_all(world: World, settings: &[Value], values: &[Vec<u8>]) {
     assert_holds(&expected[0], &["\"outcome\":\"kept\""]);
     for language in Language::ALL.into_iter().filter(|language| *language != Language::Rust) {
         let component = made(folder.path(), language, world);
-        for (settings, expected) in settings.iter().zip(&expected) {
-            assert_same(language, &answers(&component, settings.clone(), values), expected);
+        let check = || {
+            for (settings, expected) in settings.iter().zip(&expected) {
+                assert_same(language, &answers(&component, settings.clone(), values), expected);
+            }
+        };
+        check();
+        if language == Language::C && built_with_clang(&component) {
+            check();
         }
     }
+}
+
+/// The same folder with clang and wasi-libc, where Debian's packages of them are; what finds zig is
+/// gone round.
+fn built_with_clang(component: &Path) -> bool {
+    let parts = ["/usr/bin/clang", "/usr/bin/wasm-ld", "/usr/lib/wasm32-wasi/libc.a"];
+    if !parts.iter().all(|part| Path::new(part).exists()) {
+        eprintln!("clang and wasi-libc are not here: C is built with zig alone");
+        return false;
+    }
+    let before = fs::read(component).unwrap();
+    let mut build = Process::command();
+    build.env("WASI_SDK_PATH", "/usr").args(["plugin", "build"]).arg(component.with_extension(""));
+    assert!(build.status().unwrap().success());
+    assert_ne!(fs::read(component).unwrap(), before, "the other compiler makes the same code");
+    true
 }
 
 #[test]

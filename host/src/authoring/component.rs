@@ -1,8 +1,10 @@
 //! A core module into a component.
 
+use wasm_metadata::AddMetadata;
 use wit_component::ComponentEncoder;
 
 use super::error::BuildError;
+use super::language::Language;
 
 /// What a module built for WASI preview 1 wants, answered inside the component: clocks, random
 /// numbers and an empty environment; what it prints goes to the host's log, a line each. So the
@@ -35,6 +37,19 @@ fn encode_with(module: &[u8], adapter: &str) -> Result<Vec<u8>, BuildError> {
     let encoder = ComponentEncoder::default().validate(true).module(module);
     let encoder = encoder.and_then(|encoder| encoder.adapter("wasi_snapshot_preview1", &adapter));
     encoder.and_then(|mut encoder| encoder.encode()).map_err(failed)
+}
+
+/// The same component, which says what it was written in, and with what tool of the language it was
+/// made: some tools say neither, and what they put around the source says what that was written in.
+pub(super) fn made_with(
+    component: &[u8],
+    language: Language,
+    tool: Option<(&str, String)>,
+) -> Result<Vec<u8>, BuildError> {
+    let mut metadata = AddMetadata::default();
+    metadata.language.push((language.to_string(), String::new()));
+    metadata.processed_by.extend(tool.map(|(name, version)| (name.to_owned(), version)));
+    metadata.to_wasm(component).map_err(failed)
 }
 
 fn failed(error: impl Into<anyhow::Error>) -> BuildError {

@@ -6,6 +6,7 @@ pub mod cargo;
 mod component;
 mod dependencies;
 mod error;
+mod install;
 mod integers;
 mod language;
 mod nothing;

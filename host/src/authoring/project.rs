@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::component;
 use super::error::BuildError;
 use super::language::Language;
 use crate::plugin::World;
@@ -37,6 +38,10 @@ pub struct Built {
 impl Project {
     /// Reads `plugin.toml`.
     pub fn open(dir: &Path) -> Result<Self, BuildError> {
+        if !dir.is_dir() {
+            let text = format!("there is no folder {}: give that of a plugin", dir.display());
+            return Err(BuildError::Project(text));
+        }
         let whole = dir.canonicalize().map_err(BuildError::io("reading", dir))?;
         let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let file = dir.join(MANIFEST);
@@ -59,6 +64,8 @@ impl Project {
     pub fn build(&self) -> Result<Built, BuildError> {
         let start = Instant::now();
         let component = self.language.build(self)?;
+        let tool = self.language.tool(self);
+        let component = component::made_with(&component, self.language, tool)?;
         Ok(Built { component, time: start.elapsed() })
     }
 

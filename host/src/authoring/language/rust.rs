@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use super::File;
+use super::{File, Language};
 use crate::authoring::cargo::{TARGET, ensure_target, is_of_another_build};
-use crate::authoring::component;
 use crate::authoring::error::BuildError;
 use crate::authoring::project::Project;
 use crate::authoring::tool::Tool;
+use crate::authoring::{component, install};
 use crate::plugin::World;
 
 /// The SDK in a folder of its own beside the source: it is on no registry.
@@ -46,14 +46,9 @@ pub(super) fn files(world: World) -> Vec<File> {
 }
 
 pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
-    let get = "get it from https://rustup.rs, or with your system's packages";
-    Tool::new("Rust", "cargo", get).args(["--version"]).output()?;
-    ensure_target("rustc").map_err(|_| BuildError::MissingTool {
-        tool: format!("the target {TARGET}"),
-        language: "Rust",
-        get: format!("run `rustup target add {TARGET}`"),
-    })?;
-    let mut cargo = Tool::new("Rust", "cargo", get);
+    Tool::new(Language::Rust, "cargo").args(["--version"]).output()?;
+    ensure_target("rustc").map_err(|_| missing_target())?;
+    let mut cargo = Tool::new(Language::Rust, "cargo");
     cargo
         .at(&project.dir)
         .args(["build", "--release", "--target", TARGET, "--target-dir", "target"])
@@ -67,6 +62,17 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
     })?;
     let module = std::fs::read(&module).map_err(BuildError::io("reading", module))?;
     component::encode(&module)
+}
+
+fn missing_target() -> BuildError {
+    let (tool, language) = (format!("the target {TARGET}"), Language::Rust);
+    match install::has("rustup") {
+        true => {
+            let get = format!("rustup target add {TARGET}");
+            BuildError::MissingTool { tool, language, get }
+        }
+        false => BuildError::missing(tool, language),
+    }
 }
 
 /// The last module that cargo says it made: that of the package itself comes last.
