@@ -1,6 +1,7 @@
 //! Rust: cargo for `wasm32-unknown-unknown`, and the component is made here.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -9,14 +10,13 @@ use crate::authoring::cargo::{TARGET, ensure_target, is_of_another_build};
 use crate::authoring::error::BuildError;
 use crate::authoring::project::Project;
 use crate::authoring::tool::Tool;
-use crate::authoring::{component, install};
+use crate::authoring::{bindings, component, install};
 use crate::plugin::World;
 
 /// The SDK in a folder of its own beside the source: it is on no registry.
-const SDK: [File; 16] = [
+const SDK: [File; 15] = [
     ("sdk/Cargo.toml", include_str!("../../../templates/rust/sdk.toml")),
     ("sdk/src/answer.rs", include_str!("../../../../plugins/sdk/src/answer.rs")),
-    ("sdk/src/bindings.rs", include_str!("../../../../plugins/sdk/src/bindings.rs")),
     ("sdk/src/column.rs", include_str!("../../../../plugins/sdk/src/column.rs")),
     ("sdk/src/combine.rs", include_str!("../../../../plugins/sdk/src/combine.rs")),
     ("sdk/src/component.rs", include_str!("../../../../plugins/sdk/src/component.rs")),
@@ -32,6 +32,9 @@ const SDK: [File; 16] = [
     ("sdk/LICENSE", include_str!("../../../../LICENSE")),
 ];
 
+/// Generated, where the host's own SDK has a macro.
+static BINDINGS: LazyLock<String> = LazyLock::new(bindings::rust);
+
 pub(super) fn files(world: World) -> Vec<File> {
     let source = match world {
         World::Rule => include_str!("../../../templates/rust/rule.rs"),
@@ -42,7 +45,8 @@ pub(super) fn files(world: World) -> Vec<File> {
         ("Cargo.toml", include_str!("../../../templates/rust/Cargo.toml")),
         (".gitignore", "/target\n"),
     ];
-    own.into_iter().chain(SDK).collect()
+    let bindings = [("sdk/src/bindings.rs", BINDINGS.as_str())];
+    own.into_iter().chain(SDK).chain(bindings).collect()
 }
 
 pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
