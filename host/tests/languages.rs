@@ -259,6 +259,78 @@ fn the_rules_of_all_languages_work_side_by_side_in_one_pipeline() {
     }
 }
 
+/// A mistake that no compiler finds, in the function that makes a region, and where it then stands.
+fn mistake(language: Language) -> (&'static str, &'static str, &'static str) {
+    match language {
+        Language::Rust => (
+            "        let region = locale.rsplit",
+            "        assert_ne!(locale, \"boom\", \"no region\");\n",
+            "panicked at src/lib.rs:",
+        ),
+        Language::Go => (
+            "\tregion := locale",
+            "\tif locale == \"boom\" {\n\t\tpanic(\"no region\")\n\t}\n",
+            "panic: no region, at rule.go:",
+        ),
+        Language::JavaScript => (
+            "  const end = ",
+            "  if (locale === \"boom\") throw new Error(\"no region\");\n",
+            "Error: no region     at region (/rule.js:",
+        ),
+        Language::Python => (
+            "        end = re.split",
+            "        assert locale != \"boom\", \"no region\"\n",
+            "AssertionError: no region",
+        ),
+        Language::C => (
+            "    size_t start = ",
+            "    if (text_equals(locale, \"boom\")) { assert(!\"no region\"); }\n",
+            "Assertion failed: !\"no region\" (rule.c: region: ",
+        ),
+    }
+}
+
+#[test]
+fn what_throws_is_in_the_log_with_its_message_and_line_in_every_language() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    for language in Language::ALL {
+        let name = language.name();
+        run_in(folder, &["plugin", "new", name, "--lang", name], 0);
+        let source = folder.join("plugins").join(name).join(language.source(World::Rule));
+        let text = fs::read_to_string(&source).unwrap();
+        let (place, line, said) = mistake(language);
+        let mut text = text.replacen(place, &format!("{line}{place}"), 1);
+        if language == Language::C {
+            text = format!("#include <assert.h>\n{text}");
+        }
+        let number = text.lines().position(|line| line.contains("boom")).unwrap() + 1;
+        // Go says where the call of panic is.
+        let number = number + usize::from(language == Language::Go);
+        fs::write(&source, text).unwrap();
+        run_in(folder, &["plugin", "build", &format!("plugins/{name}")], 0);
+        fs::write(folder.join("events"), "{\"locale\":\"en-US\"}\n{\"locale\":\"boom\"}\n")
+            .unwrap();
+        let mut command = Process::command();
+        command.current_dir(folder).args(["try", "--plugin", name]);
+        command.stdin(fs::File::open(folder.join("events")).unwrap());
+        let output = command.output().unwrap();
+        let (stdout, stderr) = (output.stdout, String::from_utf8(output.stderr).unwrap());
+        assert_eq!(
+            String::from_utf8(stdout).unwrap(),
+            "{\"locale\":\"en-US\",\"region\":\"US\"}\n"
+        );
+        let logged = stderr.lines().find(|line| line.contains(" ERROR ")).expect(&stderr);
+        let file = source.file_name().unwrap().to_string_lossy().into_owned();
+        let place = match language {
+            Language::C => format!("{file}: region: {number})"),
+            _ => format!("{file}:{number}"),
+        };
+        assert_holds(logged, &[said, &place, &format!("stage=\"{name}\"")]);
+        assert_holds(&stderr, &["dead letters 1 (trap 1)"]);
+    }
+}
+
 /// Made with wit-bindgen 0.41 for `wasm32-wasip2`, so that it imports 13 interfaces of WASI as well;
 /// its source is beside it. The default plugins, which import nothing, are the other end.
 #[test]
