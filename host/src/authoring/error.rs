@@ -21,6 +21,9 @@ pub enum BuildError {
         /// The one command that gets it.
         get: String,
     },
+    /// A program that an author wants is not on this machine.
+    #[error("{0} is missing, which `command` in plugin.toml names")]
+    MissingCommand(String),
     /// A tool says no, and has said why on stderr.
     #[error("`{0}` failed, as it says above")]
     ToolFailed(String),

@@ -50,7 +50,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
         ));
     }
     let made = project.scratch()?.join("component.wasm");
-    let source = project.language.source(project.world);
+    let source = Language::Python.source(project.world);
     python(project)
         .env("PYTHONPATH", project.dir.join(PACKAGES))
         // It would look for an environment's packages and take them along.
