@@ -5,8 +5,10 @@
 
 mod support;
 
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use host::authoring::Language;
 use host::chain::Record;
@@ -77,13 +79,65 @@ const AWKWARD_LINES: [&[u8]; 10] = [
     "😀\n\u{2028}x\n".as_bytes(),
 ];
 
+/// A file that a page of `plugins/` shows.
+struct Block {
+    file: String,
+    /// The sentence in front of it.
+    said: String,
+    text: String,
+}
+
+/// What is behind a paragraph that begins with a file's name.
+fn blocks(page: &str) -> Vec<Block> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/{page}.md"));
+    let page = fs::read_to_string(path).unwrap();
+    let mut blocks = Vec::new();
+    let mut parts = page.split("```");
+    while let (Some(prose), Some(code)) = (parts.next(), parts.next()) {
+        let said = prose.trim_end().rsplit("\n\n").next().unwrap().to_owned();
+        let (_, text) = code.split_once('\n').unwrap();
+        let file = said.split('`').find(|part| part.contains('.')).map(str::to_owned);
+        blocks.extend(file.map(|file| Block { file, said, text: text.to_owned() }));
+    }
+    blocks
+}
+
+/// The component of a plugin whose folder is what a page shows, and nothing else.
+fn made_of_page(folder: &Path, page: &str) -> PathBuf {
+    let dir = folder.join("plugins").join(page);
+    for Block { file, text, .. } in blocks(page) {
+        let path = dir.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    if dir.join("package.json").is_file() {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&dir);
+        assert!(npm.status().unwrap().success());
+    }
+    run_in(folder, &["plugin", "build", &format!("plugins/{page}")], 0);
+    let (stdout, _) = run_in(folder, &["plugin", "test", &format!("plugins/{page}")], 0);
+    assert_holds(&stdout, &["1 of 1 cases pass"]);
+    dir.with_extension("wasm")
+}
+
 /// The component of a plugin that was begun, built and tested in a folder of its own.
-fn made(folder: &Path, language: Language, world: World) -> PathBuf {
-    let name = format!("{}-{world}", language.name());
-    let world = world.to_string();
+fn made(folder: &Path, language: Language, kind: World) -> PathBuf {
+    let name = format!("{}-{kind}", language.name());
+    let world = kind.to_string();
     let args = ["plugin", "new", &name, "--lang", language.name(), "--world", &world];
     run_in(folder, &args, 0);
     let own = format!("plugins/{name}");
+    // What the page shows is what is built.
+    let source = language.source(kind);
+    let is_shown = |block: &Block| {
+        block.file == source && block.said.contains("transform") == (kind == World::Transform)
+    };
+    let shown = blocks(language.name()).into_iter().find(is_shown);
+    let shown = shown.unwrap_or_else(|| panic!("plugins/{}.md has no {source}", language.name()));
+    let laid = folder.join(&own).join(source);
+    assert_eq!(shown.text, fs::read_to_string(&laid).unwrap(), "plugins/{}.md", language.name());
+    fs::write(laid, shown.text).unwrap();
     let before = files(&folder.join(&own));
     run_in(folder, &["plugin", "build", &own], 0);
     let (stdout, _) = run_in(folder, &["plugin", "test", &own], 0);
@@ -135,7 +189,7 @@ fn answers(component: &Path, settings: Value, values: &[Vec<u8>]) -> String {
 
 /// Fails with the first line that differs.
 #[track_caller]
-fn assert_same(language: Language, found: &str, expected: &str) {
+fn assert_same(language: impl Display, found: &str, expected: &str) {
     let mut lines = found.lines().zip(expected.lines());
     if let Some((found, expected)) = lines.find(|(found, expected)| found != expected) {
         panic!("{language}: {found:.2000}\nand Rust: {expected:.2000}");
@@ -193,6 +247,12 @@ fn check_all(world: World, settings: &[Value], values: &[Vec<u8>]) {
         check();
         if language == Language::C && built_with_clang(&component) {
             check();
+        }
+    }
+    if world == World::Rule {
+        for page in ["zig", "assemblyscript"] {
+            let component = made_of_page(folder.path(), page);
+            assert_same(page, &answers(&component, json!({}), values), &expected[0]);
         }
     }
 }
@@ -264,34 +324,34 @@ fn mistake(language: Language) -> (&'static str, &'static str, &'static str) {
     match language {
         Language::Rust => (
             "        let region = locale.rsplit",
-            "        assert_ne!(locale, \"boom\", \"no region\");\n",
+            "        pipeline_sdk::log::info(\"seen\"); assert_ne!(locale, \"boom\", \"no region\");\n",
             "panicked at src/lib.rs:",
         ),
         Language::Go => (
             "\tregion := locale",
-            "\tif locale == \"boom\" {\n\t\tpanic(\"no region\")\n\t}\n",
+            "\tprintln(\"seen\")\n\tif locale == \"boom\" {\n\t\tpanic(\"no region\")\n\t}\n",
             "panic: no region, at rule.go:",
         ),
         Language::JavaScript => (
             "  const end = ",
-            "  if (locale === \"boom\") throw new Error(\"no region\");\n",
+            "  console.log(\"seen\", Date.now()); if (locale === \"boom\") throw new Error(\"no region\");\n",
             "Error: no region     at region (/rule.js:",
         ),
         Language::Python => (
             "        end = re.split",
-            "        assert locale != \"boom\", \"no region\"\n",
+            "        print(\"seen\", time.time()); assert locale != \"boom\", \"no region\"\n",
             "AssertionError: no region",
         ),
         Language::C => (
             "    size_t start = ",
-            "    if (text_equals(locale, \"boom\")) { assert(!\"no region\"); }\n",
+            "    puts(\"seen\"); if (text_equals(locale, \"boom\")) { assert(!\"no region\"); }\n",
             "Assertion failed: !\"no region\" (rule.c: region: ",
         ),
     }
 }
 
 #[test]
-fn what_throws_is_in_the_log_with_its_message_and_line_in_every_language() {
+fn what_is_printed_or_thrown_is_in_the_log_in_every_language() {
     let folder = TempDir::new().unwrap();
     let folder = folder.path();
     for language in Language::ALL {
@@ -301,8 +361,10 @@ fn what_throws_is_in_the_log_with_its_message_and_line_in_every_language() {
         let text = fs::read_to_string(&source).unwrap();
         let (place, line, said) = mistake(language);
         let mut text = text.replacen(place, &format!("{line}{place}"), 1);
-        if language == Language::C {
-            text = format!("#include <assert.h>\n{text}");
+        match language {
+            Language::C => text = format!("#include <assert.h>\n#include <stdio.h>\n{text}"),
+            Language::Python => text = format!("import time\n{text}"),
+            _ => {}
         }
         let number = text.lines().position(|line| line.contains("boom")).unwrap() + 1;
         // Go says where the call of panic is.
@@ -320,14 +382,15 @@ fn what_throws_is_in_the_log_with_its_message_and_line_in_every_language() {
             String::from_utf8(stdout).unwrap(),
             "{\"locale\":\"en-US\",\"region\":\"US\"}\n"
         );
-        let logged = stderr.lines().find(|line| line.contains(" ERROR ")).expect(&stderr);
+        let logged = stderr.lines().find(|line| line.contains(said)).expect(&stderr);
         let file = source.file_name().unwrap().to_string_lossy().into_owned();
         let place = match language {
             Language::C => format!("{file}: region: {number})"),
             _ => format!("{file}:{number}"),
         };
-        assert_holds(logged, &[said, &place, &format!("stage=\"{name}\"")]);
-        assert_holds(&stderr, &["dead letters 1 (trap 1)"]);
+        assert_holds(logged, &[" ERROR ", &place, &format!("stage=\"{name}\"")]);
+        // What is printed is in the log, too.
+        assert_holds(&stderr, &["seen", "dead letters 1 (trap 1)"]);
     }
 }
 

@@ -56,7 +56,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
     Tool::new(Language::JavaScript, "node")
         .at(&project.dir)
         .args([COMPONENTIZE, "--wit", ".build/wit", "--world", &project.world.to_string()])
-        .args(["--js", Language::JavaScript.source(project.world), "--sync", "--stub-wasi"])
+        .args(["--js", Language::JavaScript.source(project.world), "--sync"])
         .args(["--output", ".build/component.wasm"])
         .run()?;
     let component = fs::read(&made).map_err(BuildError::io("reading", made))?;

@@ -56,7 +56,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
         // It would look for an environment's packages and take them along.
         .without(|name| name == "VIRTUAL_ENV")
         .args([COMPONENTIZE, "-q", "-d", "wit", "-w", &project.world.to_string(), "componentize"])
-        .args(["--stub-wasi", "--python-path", ".", "--output", ".build/component.wasm"])
+        .args(["--python-path", ".", "--output", ".build/component.wasm"])
         .args([source.trim_end_matches(".py")])
         .run()?;
     fs::read(&made).map_err(BuildError::io("reading", made))
