@@ -46,6 +46,11 @@ fn nothing_is_overwritten_and_every_mistake_is_one_sentence() {
     assert!(!path.join("plugins/mine.wasm").exists());
     fs::remove_file(path.join("plugins/mine/plugin.toml")).unwrap();
     refused(&["plugin", "build", "plugins/mine"], 2, &["there is no", "`host plugin new` begins"]);
+    // Nobody may write below a file, not even root.
+    fs::write(path.join("file"), "").unwrap();
+    let below = ["--plugins", "file/plugins"];
+    refused(&[&["plugin", "new", "own", "--lang", "c"][..], &below].concat(), 3, &["writing file"]);
+    refused(&["plugin", "build", "file"], 2, &["there is no folder file"]);
     let nowhere = ["there is no folder nowhere"];
     refused(&["plugin", "build", "nowhere"], 2, &nowhere);
     refused(&["plugin", "build", "nowhere", "--watch"], 2, &nowhere);

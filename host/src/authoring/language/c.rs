@@ -90,6 +90,11 @@ impl Compiler {
         let this = |program: &str, args, link| Ok(Self { program: program.into(), args, link });
         if let Some(sdk) = std::env::var_os("WASI_SDK_PATH") {
             let program = PathBuf::from(sdk).join("bin/clang");
+            if !program.is_file() {
+                let text =
+                    format!("WASI_SDK_PATH names no wasi-sdk: {} is missing", program.display());
+                return Err(BuildError::Project(text));
+            }
             return Ok(Self { program, args: CLANG, link: CLANG_LINK });
         }
         if answers("zig", &["version"]) {
