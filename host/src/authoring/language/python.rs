@@ -53,8 +53,9 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
     let source = Language::Python.source(project.world);
     python(project)
         .env("PYTHONPATH", project.dir.join(PACKAGES))
-        // It would look for an environment's packages and take them along.
-        .without(|name| name == "VIRTUAL_ENV")
+        // It would look for an environment's packages and take them along, and show thirty calls of
+        // its own below a mistake of the author's.
+        .without(|name| ["VIRTUAL_ENV", "RUST_BACKTRACE"].contains(&name))
         .args([COMPONENTIZE, "-q", "-d", "wit", "-w", &project.world.to_string(), "componentize"])
         .args(["--python-path", ".", "--output", ".build/component.wasm"])
         .args([source.trim_end_matches(".py")])
