@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod plugin_support;
 mod support;
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use plugin_support::{ANSWER, component, rule_core};
 use serde_json::Value;
 use support::SOON;
 use support::process::{Process, assert_holds, run_in};
@@ -77,6 +79,38 @@ fn a_missing_tool_is_named_with_what_gets_it() {
         assert_holds(&stderr, &["is missing, which plugins in", tool, get]);
         assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
     }
+}
+
+#[test]
+fn another_language_is_built_with_a_command_of_its_own() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    let dir = path.join("plugins/mine");
+    fs::create_dir_all(&dir).unwrap();
+    let core = rule_core(ANSWER, ANSWER, "", "");
+    fs::write(dir.join("module"), wat::parse_str(&core).unwrap()).unwrap();
+    fs::write(dir.join("component"), component("rule", &core)).unwrap();
+    fs::write(dir.join("text"), "no module").unwrap();
+    let build = |program: &str, from: &str, code| {
+        let command = format!("command = [\"{program}\", \"{from}\", \".build/made\"]");
+        let text = format!("language = \"COBOL\"\nworld = \"rule\"\n{command}\n");
+        fs::write(dir.join("plugin.toml"), text + "module = \".build/made\"\n").unwrap();
+        run_in(path, &["plugin", "build", "plugins/mine"], code)
+    };
+    for from in ["module", "component"] {
+        let (stdout, _) = build("cp", from, 0);
+        assert_holds(&stdout, &["plugins/mine.wasm", "a rule in COBOL: built in"]);
+        let (stdout, _) = run_in(path, &["plugin", "list"], 0);
+        let row = stdout.lines().find(|line| line.starts_with("mine")).unwrap();
+        assert_holds(row, &["rule", "COBOL"]);
+    }
+    let (_, stderr) = build("cp", "text", 1);
+    assert_holds(&stderr, &["nothing was built: making a component: "]);
+    let (_, stderr) = build("cp", "nothing", 1);
+    assert_holds(&stderr, &["nothing was built: `cp nothing .build/made` failed"]);
+    let (_, stderr) = build("cobol-compiler", "module", 3);
+    let missing = "cobol-compiler is missing, which `command` in plugin.toml names";
+    assert_holds(&stderr, &[missing]);
 }
 
 #[test]
