@@ -26,7 +26,8 @@ Examples:
       at each save; a host that runs on the same folder takes it at once
 
 What the tools say is shown as they say it. Nothing is put anywhere unless it is a plugin that this \
-host takes.
+host takes. For a language without a template, `command` and `module` in plugin.toml say how a \
+module is made.
 
 Exit codes:
   0  done
