@@ -3,12 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod plugin_support;
 mod support;
 
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use plugin_support::{ANSWER, component, rule_core};
 use serde_json::Value;
 use support::SOON;
 use support::process::{Process, assert_holds, run_in};
@@ -46,18 +48,26 @@ fn nothing_is_overwritten_and_every_mistake_is_one_sentence() {
     assert!(!path.join("plugins/mine.wasm").exists());
     fs::remove_file(path.join("plugins/mine/plugin.toml")).unwrap();
     refused(&["plugin", "build", "plugins/mine"], 2, &["there is no", "`host plugin new` begins"]);
-    refused(&["plugin", "build", "nowhere"], 3, &["reading nowhere"]);
+    // Nobody may write below a file, not even root.
+    fs::write(path.join("file"), "").unwrap();
+    let below = ["--plugins", "file/plugins"];
+    refused(&[&["plugin", "new", "own", "--lang", "c"][..], &below].concat(), 3, &["writing file"]);
+    refused(&["plugin", "build", "file"], 2, &["there is no folder file"]);
+    let nowhere = ["there is no folder nowhere"];
+    refused(&["plugin", "build", "nowhere"], 2, &nowhere);
+    refused(&["plugin", "build", "nowhere", "--watch"], 2, &nowhere);
+    refused(&["plugin", "test", "nowhere"], 2, &["nowhere is no folder, case or component"]);
 }
 
 #[test]
 fn a_missing_tool_is_named_with_what_gets_it() {
     let folder = TempDir::new().unwrap();
-    for (language, tool) in [
-        ("rust", "cargo"),
-        ("go", "go"),
-        ("javascript", "npm"),
-        ("python", "python3"),
-        ("c", "ziglang"),
+    for (language, tool, get) in [
+        ("rust", "cargo", "run `curl -sSf https://sh.rustup.rs | sh -s -- --target wasm32"),
+        ("go", "go", "run `curl -sSfL https://go.dev/dl/go1."),
+        ("javascript", "npm", "run `curl -sSfL https://nodejs.org/dist/v"),
+        ("python", "python3", "run `curl -LsSf https://astral.sh/uv/install.sh | sh &&"),
+        ("c", "a C compiler", "run `python3 -m pip install ziglang`"),
     ] {
         run_in(folder.path(), &["plugin", "new", language, "--lang", language], 0);
         let mut command = Process::command();
@@ -66,9 +76,56 @@ fn a_missing_tool_is_named_with_what_gets_it() {
         let output = output.output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(3), "{stderr}");
-        assert_holds(&stderr, &["is missing, which plugins in", tool]);
+        assert_holds(&stderr, &["is missing, which plugins in", tool, get]);
         assert_eq!(stderr.trim_end().lines().count(), 1, "{stderr}");
     }
+}
+
+#[test]
+fn another_language_is_built_with_a_command_of_its_own() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    let dir = path.join("plugins/mine");
+    fs::create_dir_all(&dir).unwrap();
+    let core = rule_core(ANSWER, ANSWER, "", "");
+    fs::write(dir.join("module"), wat::parse_str(&core).unwrap()).unwrap();
+    fs::write(dir.join("component"), component("rule", &core)).unwrap();
+    fs::write(dir.join("text"), "no module").unwrap();
+    let build = |program: &str, from: &str, code| {
+        let command = format!("command = [\"{program}\", \"{from}\", \".build/made\"]");
+        let text = format!("language = \"COBOL\"\nworld = \"rule\"\n{command}\n");
+        fs::write(dir.join("plugin.toml"), text + "module = \".build/made\"\n").unwrap();
+        run_in(path, &["plugin", "build", "plugins/mine"], code)
+    };
+    for from in ["module", "component"] {
+        let (stdout, _) = build("cp", from, 0);
+        assert_holds(&stdout, &["plugins/mine.wasm", "a rule in COBOL: built in"]);
+        let (stdout, _) = run_in(path, &["plugin", "list"], 0);
+        let row = stdout.lines().find(|line| line.starts_with("mine")).unwrap();
+        assert_holds(row, &["rule", "COBOL"]);
+    }
+    let (_, stderr) = build("cp", "text", 1);
+    assert_holds(&stderr, &["nothing was built: making a component: "]);
+    let (_, stderr) = build("cp", "nothing", 1);
+    assert_holds(&stderr, &["nothing was built: `cp nothing .build/made` failed"]);
+    let (_, stderr) = build("cobol-compiler", "module", 3);
+    let missing = "cobol-compiler is missing, which `command` in plugin.toml names";
+    assert_holds(&stderr, &[missing]);
+}
+
+#[test]
+fn a_missing_tool_is_got_with_the_package_manager_that_is_there() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path();
+    run_in(path, &["plugin", "new", "mine", "--lang", "javascript"], 0);
+    fs::write(path.join("apk"), "").unwrap();
+    let mut command = Process::command();
+    command.current_dir(path).env("PATH", path).args(["plugin", "build", "plugins/mine"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_holds(&stderr, &["npm is missing, which plugins in JavaScript are built with: run `"]);
+    assert_holds(&stderr, &["apk add nodejs npm`"]);
 }
 
 #[test]

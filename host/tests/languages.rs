@@ -5,8 +5,10 @@
 
 mod support;
 
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use host::authoring::Language;
 use host::chain::Record;
@@ -19,7 +21,7 @@ use host::plugin::defaults::PIPELINE_TOML;
 use serde_json::{Value, json};
 use support::broker::{Broker, Options};
 use support::pipeline::{Feed, PARTITIONS, Pipeline};
-use support::process::{assert_holds, run_in};
+use support::process::{Process, assert_holds, run_in};
 use support::{SOON, read_topic};
 use tempfile::TempDir;
 
@@ -77,17 +79,72 @@ const AWKWARD_LINES: [&[u8]; 10] = [
     "😀\n\u{2028}x\n".as_bytes(),
 ];
 
+/// A file that a page of `plugins/` shows.
+struct Block {
+    file: String,
+    /// The sentence in front of it.
+    said: String,
+    text: String,
+}
+
+/// What is behind a paragraph that begins with a file's name.
+fn blocks(page: &str) -> Vec<Block> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../plugins/{page}.md"));
+    let page = fs::read_to_string(path).unwrap();
+    let mut blocks = Vec::new();
+    let mut parts = page.split("```");
+    while let (Some(prose), Some(code)) = (parts.next(), parts.next()) {
+        let said = prose.trim_end().rsplit("\n\n").next().unwrap().to_owned();
+        let (_, text) = code.split_once('\n').unwrap();
+        let file = said.split('`').find(|part| part.contains('.')).map(str::to_owned);
+        blocks.extend(file.map(|file| Block { file, said, text: text.to_owned() }));
+    }
+    blocks
+}
+
+/// The component of a plugin whose folder is what a page shows, and nothing else.
+fn made_of_page(folder: &Path, page: &str) -> PathBuf {
+    let dir = folder.join("plugins").join(page);
+    for Block { file, text, .. } in blocks(page) {
+        let path = dir.join(file);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    if dir.join("package.json").is_file() {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).current_dir(&dir);
+        assert!(npm.status().unwrap().success());
+    }
+    run_in(folder, &["plugin", "build", &format!("plugins/{page}")], 0);
+    let (stdout, _) = run_in(folder, &["plugin", "test", &format!("plugins/{page}")], 0);
+    assert_holds(&stdout, &["1 of 1 cases pass"]);
+    dir.with_extension("wasm")
+}
+
 /// The component of a plugin that was begun, built and tested in a folder of its own.
-fn made(folder: &Path, language: Language, world: World) -> PathBuf {
-    let name = format!("{}-{world}", language.name());
-    let world = world.to_string();
+fn made(folder: &Path, language: Language, kind: World) -> PathBuf {
+    let name = format!("{}-{kind}", language.name());
+    let world = kind.to_string();
     let args = ["plugin", "new", &name, "--lang", language.name(), "--world", &world];
     run_in(folder, &args, 0);
     let own = format!("plugins/{name}");
+    // What the page shows is what is built.
+    let source = language.source(kind);
+    let is_shown = |block: &Block| {
+        block.file == source && block.said.contains("transform") == (kind == World::Transform)
+    };
+    let shown = blocks(language.name()).into_iter().find(is_shown);
+    let shown = shown.unwrap_or_else(|| panic!("plugins/{}.md has no {source}", language.name()));
+    let laid = folder.join(&own).join(source);
+    assert_eq!(shown.text, fs::read_to_string(&laid).unwrap(), "plugins/{}.md", language.name());
+    fs::write(laid, shown.text).unwrap();
     let before = files(&folder.join(&own));
     run_in(folder, &["plugin", "build", &own], 0);
     let (stdout, _) = run_in(folder, &["plugin", "test", &own], 0);
     assert_holds(&stdout, &["cases pass"]);
+    let (stdout, _) = run_in(folder, &["plugin", "inspect", &name, "--json"], 0);
+    let told: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(told["language"], language.to_string(), "{told}");
     // What is written is the author's: a build changes none of it.
     for (path, content) in before {
         assert_eq!(fs::read(&path).unwrap(), content, "{}", path.display());
@@ -132,7 +189,7 @@ fn answers(component: &Path, settings: Value, values: &[Vec<u8>]) -> String {
 
 /// Fails with the first line that differs.
 #[track_caller]
-fn assert_same(language: Language, found: &str, expected: &str) {
+fn assert_same(language: impl Display, found: &str, expected: &str) {
     let mut lines = found.lines().zip(expected.lines());
     if let Some((found, expected)) = lines.find(|(found, expected)| found != expected) {
         panic!("{language}: {found:.2000}\nand Rust: {expected:.2000}");
@@ -182,10 +239,38 @@ fn check_all(world: World, settings: &[Value], values: &[Vec<u8>]) {
     assert_holds(&expected[0], &["\"outcome\":\"kept\""]);
     for language in Language::ALL.into_iter().filter(|language| *language != Language::Rust) {
         let component = made(folder.path(), language, world);
-        for (settings, expected) in settings.iter().zip(&expected) {
-            assert_same(language, &answers(&component, settings.clone(), values), expected);
+        let check = || {
+            for (settings, expected) in settings.iter().zip(&expected) {
+                assert_same(language, &answers(&component, settings.clone(), values), expected);
+            }
+        };
+        check();
+        if language == Language::C && built_with_clang(&component) {
+            check();
         }
     }
+    if world == World::Rule {
+        for page in ["zig", "assemblyscript"] {
+            let component = made_of_page(folder.path(), page);
+            assert_same(page, &answers(&component, json!({}), values), &expected[0]);
+        }
+    }
+}
+
+/// The same folder with clang and wasi-libc, where Debian's packages of them are; what finds zig is
+/// gone round.
+fn built_with_clang(component: &Path) -> bool {
+    let parts = ["/usr/bin/clang", "/usr/bin/wasm-ld", "/usr/lib/wasm32-wasi/libc.a"];
+    if !parts.iter().all(|part| Path::new(part).exists()) {
+        eprintln!("clang and wasi-libc are not here: C is built with zig alone");
+        return false;
+    }
+    let before = fs::read(component).unwrap();
+    let mut build = Process::command();
+    build.env("WASI_SDK_PATH", "/usr").args(["plugin", "build"]).arg(component.with_extension(""));
+    assert!(build.status().unwrap().success());
+    assert_ne!(fs::read(component).unwrap(), before, "the other compiler makes the same code");
+    true
 }
 
 #[test]
@@ -231,6 +316,81 @@ fn the_rules_of_all_languages_work_side_by_side_in_one_pipeline() {
         let regions = event["region"].as_object().unwrap();
         assert_eq!(regions.len(), Language::ALL.len(), "{event}");
         assert!(regions.values().all(|region| *region == event["locale"]), "{event}");
+    }
+}
+
+/// A mistake that no compiler finds, in the function that makes a region, and where it then stands.
+fn mistake(language: Language) -> (&'static str, &'static str, &'static str) {
+    match language {
+        Language::Rust => (
+            "        let region = locale.rsplit",
+            "        pipeline_sdk::log::info(\"seen\"); assert_ne!(locale, \"boom\", \"no region\");\n",
+            "panicked at src/lib.rs:",
+        ),
+        Language::Go => (
+            "\tregion := locale",
+            "\tprintln(\"seen\")\n\tif locale == \"boom\" {\n\t\tpanic(\"no region\")\n\t}\n",
+            "panic: no region, at rule.go:",
+        ),
+        Language::JavaScript => (
+            "  const end = ",
+            "  console.log(\"seen\", Date.now()); if (locale === \"boom\") throw new Error(\"no region\");\n",
+            "Error: no region     at region (/rule.js:",
+        ),
+        Language::Python => (
+            "        end = re.split",
+            "        print(\"seen\", time.time()); assert locale != \"boom\", \"no region\"\n",
+            "AssertionError: no region",
+        ),
+        Language::C => (
+            "    size_t start = ",
+            "    puts(\"seen\"); if (text_equals(locale, \"boom\")) { assert(!\"no region\"); }\n",
+            "Assertion failed: !\"no region\" (rule.c: region: ",
+        ),
+    }
+}
+
+#[test]
+fn what_is_printed_or_thrown_is_in_the_log_in_every_language() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    for language in Language::ALL {
+        let name = language.name();
+        run_in(folder, &["plugin", "new", name, "--lang", name], 0);
+        let source = folder.join("plugins").join(name).join(language.source(World::Rule));
+        let text = fs::read_to_string(&source).unwrap();
+        let (place, line, said) = mistake(language);
+        let mut text = text.replacen(place, &format!("{line}{place}"), 1);
+        match language {
+            Language::C => text = format!("#include <assert.h>\n#include <stdio.h>\n{text}"),
+            Language::Python => text = format!("import time\n{text}"),
+            _ => {}
+        }
+        let number = text.lines().position(|line| line.contains("boom")).unwrap() + 1;
+        // Go says where the call of panic is.
+        let number = number + usize::from(language == Language::Go);
+        fs::write(&source, text).unwrap();
+        run_in(folder, &["plugin", "build", &format!("plugins/{name}")], 0);
+        fs::write(folder.join("events"), "{\"locale\":\"en-US\"}\n{\"locale\":\"boom\"}\n")
+            .unwrap();
+        let mut command = Process::command();
+        command.current_dir(folder).args(["try", "--plugin", name]);
+        command.stdin(fs::File::open(folder.join("events")).unwrap());
+        let output = command.output().unwrap();
+        let (stdout, stderr) = (output.stdout, String::from_utf8(output.stderr).unwrap());
+        assert_eq!(
+            String::from_utf8(stdout).unwrap(),
+            "{\"locale\":\"en-US\",\"region\":\"US\"}\n"
+        );
+        let logged = stderr.lines().find(|line| line.contains(said)).expect(&stderr);
+        let file = source.file_name().unwrap().to_string_lossy().into_owned();
+        let place = match language {
+            Language::C => format!("{file}: region: {number})"),
+            _ => format!("{file}:{number}"),
+        };
+        assert_holds(logged, &[" ERROR ", &place, &format!("stage=\"{name}\"")]);
+        // What is printed is in the log, too.
+        assert_holds(&stderr, &["seen", "dead letters 1 (trap 1)"]);
     }
 }
 

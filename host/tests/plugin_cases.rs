@@ -123,6 +123,15 @@ fn fields_that_differ_are_shown_one_by_one() {
 }
 
 #[test]
+fn the_component_beside_the_folder_is_found_from_within() {
+    let folder = folder("mine", "[[event]]\nin = '{\"device_type\":\"ipad\"}'\nkept = true\n");
+    let (_, component) = DEFAULTS.iter().find(|(name, _)| *name == "filter").unwrap();
+    fs::write(folder.path().join("mine.wasm"), component).unwrap();
+    let (text, _) = test(&folder.path().join("mine"), &[], 1);
+    assert_holds(&text, &["mine.wasm): 0 of 1 cases pass", "+ dropped"]);
+}
+
+#[test]
 fn what_is_no_case_is_code_2() {
     let folder = folder("filter", "[[event]]\nin = '{}'\nkpet = true\n");
     let (_, error) = test(folder.path(), &["filter"], 2);

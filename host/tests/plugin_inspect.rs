@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod plugin_support;
 mod support;
 
 use std::fs;
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use host::plugin::ContentHash;
 use host::plugin::defaults::{DEFAULTS, PIPELINE_TOML};
+use plugin_support::{ANSWER, PLAN, component, rule_core};
 use serde_json::{Value, json};
 use support::process::{assert_holds, run_in};
 use tempfile::TempDir;
@@ -93,6 +95,29 @@ fn what_is_wrong_with_a_plugin_is_told_with_what_it_imports() {
     let (text, error) = plugin(path, &args, 2);
     assert_holds(&text, &["refused", "/kep: unknown key: did you mean `keep`?"]);
     assert_holds(&error, &["/kep: unknown key"]);
+}
+
+#[test]
+fn a_plan_that_names_a_bad_pointer_is_told_by_every_command() {
+    let folder = folder();
+    let path = folder.path();
+    let core = rule_core(PLAN, ANSWER, "", r#"(data (i32.const 256) "/device_type-note")"#);
+    fs::write(path.join("own.wasm"), component("rule", &core)).unwrap();
+    let told = ["its plan is wrong: write 0, \"-note\": a JSON Pointer begins with \"/\""];
+    for command in ["inspect", "bench"] {
+        let (_, error) = plugin(path, &[command, "own", "--plugins", "."], 2);
+        assert_holds(&error, &told);
+    }
+    let (text, _) = plugin(path, &["list", "--plugins", "."], 0);
+    assert!(text.lines().any(|line| line.starts_with("own")), "{text}");
+    let toml = path.join("pipeline.toml");
+    let text = fs::read_to_string(&toml).unwrap();
+    fs::write(&toml, text.replacen("[[stage]]", "[[stage]]\nplugin = \"own\"\n[[stage]]", 1))
+        .unwrap();
+    let (text, _) = plugin(path, &["list", "--plugins", "."], 2);
+    assert_holds(&text, &told);
+    let (_, error) = run_in(path, &["check", "--plugins", "."], 2);
+    assert_holds(&error, &["pipeline.toml:", "mend the plugin", told[0]]);
 }
 
 #[test]

@@ -89,8 +89,8 @@ fn the_beginning_of_a_plugin_is_half_written() {
 fn a_core_module_is_told_the_way_out() {
     check(
         &wat::parse_str(rule_core(ANSWER, ANSWER, "", "")).expect("core"),
-        "a core module, not a component: make it one with `wasm-tools component new IN.wasm -o \
-         OUT.wasm`, or build it for wasm32-wasip2",
+        "a core module, not a component: `host plugin build` makes one of its source, or `wasm-tools \
+         component new IN.wasm -o OUT.wasm` of it",
     );
 }
 

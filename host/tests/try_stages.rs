@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
+mod plugin_support;
 mod support;
 
 use std::fs;
@@ -9,6 +10,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use plugin_support::{component, transform_core};
 use serde_json::{Value, json};
 use support::process::Process;
 use tempfile::TempDir;
@@ -88,6 +90,45 @@ fn one_plugin_is_tried_with_settings_of_its_own() {
     fs::write(folder.path().join("mine.wasm"), component).unwrap();
     let (stdout, _) = check(folder.path(), &["--plugin", "mine.wasm"], "{}", 0);
     assert_eq!(stdout, "{\"device_category\":\"Unknown\"}\n");
+}
+
+/// Drops a value of three bytes, doubles one of four, and lets others pass.
+const BY_LENGTH: &str = "
+    (i32.store (i32.const 1024) (i32.const 4096)) (i32.store (i32.const 1028) (local.get $count))
+    (memory.fill (i32.const 4096) (i32.const 0) (i32.mul (local.get $count) (i32.const 12)))
+    (loop
+      (local.set $from (i32.add (local.get $records) (i32.mul (local.get $i) (i32.const 72))))
+      (local.set $at (i32.add (i32.const 4096) (i32.mul (local.get $i) (i32.const 12))))
+      (if (i32.eq (i32.load offset=16 (local.get $from)) (i32.const 3))
+        (then (i32.store8 (local.get $at) (i32.const 1))))
+      (if (i32.eq (i32.load offset=16 (local.get $from)) (i32.const 4))
+        (then
+          (i32.store8 (local.get $at) (i32.const 2))
+          (i32.store offset=4 (local.get $at) (i32.const 8192))
+          (i32.store offset=8 (local.get $at) (i32.const 2))
+          (memory.fill (i32.const 8192) (i32.const 0) (i32.const 88))
+          (i32.store8 (i32.const 8204) (i32.const 1))
+          (i64.store (i32.const 8208) (i64.load offset=12 (local.get $from)))
+          (memory.copy (i32.const 8236) (i32.const 8192) (i32.const 44))))
+      (local.set $i (i32.add (local.get $i) (i32.const 1)))
+      (br_if 0 (i32.lt_u (local.get $i) (local.get $count))))
+    (i32.const 1024)";
+
+#[test]
+fn a_transform_makes_none_one_or_several_of_what_need_not_be_json() {
+    let folder = folder();
+    let transform = component("transform", &transform_core(BY_LENGTH, ""));
+    fs::write(folder.path().join("own.wasm"), transform).unwrap();
+    let args = ["--plugin", "own.wasm", "--trace"];
+    let (stdout, stderr) = check(folder.path(), &args, "three\ntwo\nfour\n", 0);
+    assert_eq!(stdout, "three\nfour\nfour\n");
+    assert!(stderr.contains("1 own kept\n2 own dropped\n3 own kept as 2 records\n"), "{stderr}");
+    assert!(stderr.contains("in 3 · out 3 · dropped 1 (own 1) · dead letters 0"), "{stderr}");
+    let args = ["--plugin", "own.wasm", "--outcomes"];
+    let (stdout, _) = check(folder.path(), &args, "two\nfour\n", 0);
+    let told = lines(&stdout);
+    assert_eq!(told[0], json!({ "offset": 0, "outcome": "dropped", "value": "two" }));
+    assert_eq!(told[1]["value"], "four", "{stdout}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use wit_bindgen_core::{Files, WorldGenerator};
+use wit_bindgen_rust::WithOption;
 use wit_component::StringEncoding;
 use wit_parser::{Resolve, UnresolvedPackageGroup, WorldId};
 
@@ -101,6 +102,38 @@ pub(super) fn go(world: World, package: &str) -> Result<Files, BuildError> {
         ..Default::default()
     };
     generate(options.build(), world)
+}
+
+/// Bindings for Rust: both worlds in one module, as the macro of `wit-bindgen` makes them. An author
+/// who has them need not compile that macro, which takes longer than all else together.
+pub(super) fn rust() -> String {
+    let own = |interface: &str| {
+        let module = format!("crate::bindings::pipeline::plugin::{interface}");
+        (format!("pipeline:plugin/{interface}@0.1.0"), WithOption::Path(module))
+    };
+    let options = |module: &str, export: &str, with| wit_bindgen_rust::Opts {
+        format: true,
+        additional_derive_attributes: vec!["PartialEq".to_owned()],
+        pub_export_macro: true,
+        export_macro_name: Some(export.to_owned()),
+        default_bindings_module: Some(module.to_owned()),
+        generate_all: true,
+        with,
+        ..Default::default()
+    };
+    let module = "pipeline_sdk::bindings";
+    let code = |options: wit_bindgen_rust::Opts, world| {
+        let files = generate(Box::new(options.build()), world).expect("this host's own WIT");
+        let (_, content) = files.iter().next().expect("it makes one file");
+        String::from_utf8_lossy(content).into_owned()
+    };
+    let rule = code(options(module, "export_rules", Vec::new()), World::Rule);
+    let common = vec![own("log"), own("events")];
+    let nested = format!("{module}::transform");
+    let transform = code(options(&nested, "export_transform", common), World::Transform);
+    include_str!("../../templates/rust/bindings.rs")
+        .replace("{{rule}}", &rule)
+        .replace("{{transform}}", &transform)
 }
 
 /// A module that says of which world it is.

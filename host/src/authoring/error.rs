@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::install;
+use super::language::Language;
+
 /// Why there is no component. The sentence says how to mend it.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -9,15 +12,18 @@ pub enum BuildError {
     #[error("{0}")]
     Project(String),
     /// A tool is not on this machine.
-    #[error("{tool} is missing, which plugins in {language} are built with: {get}")]
+    #[error("{tool} is missing, which plugins in {language} are built with: run `{get}`")]
     MissingTool {
         /// What is looked for.
         tool: String,
         /// What needs it.
-        language: &'static str,
+        language: Language,
         /// The one command that gets it.
         get: String,
     },
+    /// A program that an author wants is not on this machine.
+    #[error("{0} is missing, which `command` in plugin.toml names")]
+    MissingCommand(String),
     /// A tool says no, and has said why on stderr.
     #[error("`{0}` failed, as it says above")]
     ToolFailed(String),
@@ -37,6 +43,11 @@ pub enum BuildError {
 }
 
 impl BuildError {
+    /// For a tool of a language that the language's own command gets.
+    pub(super) fn missing(tool: impl Into<String>, language: Language) -> Self {
+        Self::MissingTool { tool: tool.into(), language, get: install::command(language) }
+    }
+
     /// For `map_err` behind a call to the file system.
     pub(super) fn io(
         doing: &'static str,

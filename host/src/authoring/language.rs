@@ -76,6 +76,15 @@ impl Language {
             Self::C => c::build(project),
         }
     }
+
+    /// What made it and does not say so in the component, with its version: for after the build.
+    pub(super) fn tool(self, project: &Project) -> Option<(&'static str, String)> {
+        match self {
+            Self::Rust | Self::Go | Self::C => None,
+            Self::JavaScript => javascript::tool(project),
+            Self::Python => python::tool(project),
+        }
+    }
 }
 
 impl fmt::Display for Language {

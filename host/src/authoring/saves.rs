@@ -67,7 +67,7 @@ fn collect(project: &Project, folder: &Path, depth: usize, seen: &mut Seen) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::authoring::Language;
+    use crate::authoring::{Language, WrittenIn};
     use crate::plugin::World;
 
     #[test]
@@ -80,7 +80,7 @@ mod tests {
             fs::write(path, text).expect("it can be written");
         };
         write("src/lib.rs", "one");
-        let (language, world) = (Language::Rust, World::Rule);
+        let (language, world) = (WrittenIn::Known(Language::Rust), World::Rule);
         let project = Project { dir: dir.clone(), name: "mine".to_owned(), language, world };
         let mut saves = Saves::new(&project);
         assert!(!saves.differ());

@@ -95,8 +95,6 @@ fn files(name: &str, language: Language, world: World) -> Vec<(&'static str, Str
             .replace("{{language}}", language.name())
             .replace("{{source}}", language.source(world))
             .replace("{{world}}", &world.to_string())
-            // The SDK lies two folders below the WIT in the host's own tree, and one here.
-            .replace("path: \"../../wit\"", "path: \"../wit\"")
     };
     all.chain(WIT).map(|(path, text)| (path, fill(text))).collect()
 }

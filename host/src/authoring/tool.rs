@@ -7,18 +7,24 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::error::BuildError;
+use super::language::Language;
 
 /// A program that is run. What it says to people goes to stderr, as it says it.
 pub(super) struct Tool {
-    language: &'static str,
-    get: String,
+    /// None where the author names the program himself.
+    language: Option<Language>,
     command: Command,
 }
 
 impl Tool {
-    /// `get` is the sentence that follows where the program is missing.
-    pub fn new(language: &'static str, program: impl AsRef<OsStr>, get: impl Into<String>) -> Self {
-        Self { language, get: get.into(), command: Command::new(program) }
+    /// One that plugins in this language are built with.
+    pub fn new(language: Language, program: impl AsRef<OsStr>) -> Self {
+        Self { language: Some(language), command: Command::new(program) }
+    }
+
+    /// One that `plugin.toml` names.
+    pub fn of_author(program: &str) -> Self {
+        Self { language: None, command: Command::new(program) }
     }
 
     pub fn at(&mut self, folder: &Path) -> &mut Self {
@@ -73,10 +79,10 @@ impl Tool {
     fn not_started(&self, error: std::io::Error) -> BuildError {
         let tool = self.command.get_program().to_string_lossy().into_owned();
         match error.kind() {
-            ErrorKind::NotFound => {
-                let (language, get) = (self.language, self.get.clone());
-                BuildError::MissingTool { tool, language, get }
-            }
+            ErrorKind::NotFound => match self.language {
+                Some(language) => BuildError::missing(tool, language),
+                None => BuildError::MissingCommand(tool),
+            },
             _ => BuildError::Io { doing: "starting", path: tool.into(), error },
         }
     }

@@ -28,7 +28,8 @@ pub struct Inspection {
     pub interface: Option<String>,
     /// What it imports, in its own order.
     pub imports: Vec<Import>,
-    /// What made it, each once, as its `producers` sections say.
+    /// What made it, each once, as its `producers` sections say. Of what it has inside, such as an
+    /// engine, the language is among them only where the component itself says none.
     pub producers: Vec<Producer>,
     /// How long it takes to find it compiled in the engine's cache; none where it is not there.
     pub cached: Option<Duration>,
@@ -46,6 +47,9 @@ pub struct Producer {
     /// Its version, in its own words; may be empty.
     pub version: String,
 }
+
+/// The role of a language.
+const LANGUAGE: &str = "language";
 
 /// What an instance with some settings answers and needs.
 pub struct Probe {
@@ -75,7 +79,7 @@ impl Engine {
         let interface = said.exports.into_iter().find(|name| is_ours(name));
         let import = |name: String| Import { granted: wit::granted(&name), name };
         let imports = said.imports.into_iter().map(import).collect();
-        let producers = said.producers;
+        let producers = distinct(said.producers, &said.languages);
         Inspection { bytes: bytes.len(), hash, interface, imports, producers, cached, plugin }
     }
 }
@@ -90,11 +94,13 @@ struct Said {
     imports: Vec<String>,
     exports: Vec<String>,
     producers: Vec<Producer>,
+    /// Those of the outer component's own that are languages.
+    languages: Vec<Producer>,
 }
 
 impl Said {
-    /// Names of the outer component; producers of everything in it, since the tool that makes a
-    /// component leaves the language in the module.
+    /// Names of the outer component; producers of everything in it, since most tools that make a
+    /// component leave the language in the module.
     fn read(&mut self, bytes: &[u8]) -> wasmparser::Result<()> {
         let mut depth = 0;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -113,7 +119,12 @@ impl Said {
                 }
                 Payload::CustomSection(section) => {
                     if let KnownCustom::Producers(fields) = section.as_known() {
-                        self.made_by(fields)?;
+                        let read = producers(fields)?;
+                        if depth == 0 {
+                            let languages = read.iter().filter(|one| one.role == LANGUAGE);
+                            self.languages.extend(languages.cloned());
+                        }
+                        self.producers.extend(read);
                     }
                 }
                 _ => {}
@@ -121,24 +132,31 @@ impl Said {
         }
         Ok(())
     }
+}
 
-    fn made_by(
-        &mut self,
-        fields: wasmparser::ProducersSectionReader<'_>,
-    ) -> wasmparser::Result<()> {
-        for field in fields {
-            let field = field?;
-            for value in field.values {
-                let value = value?;
-                let (role, name) = (field.name.to_owned(), value.name.to_owned());
-                let producer = Producer { role, name, version: value.version.to_owned() };
-                if !self.producers.contains(&producer) {
-                    self.producers.push(producer);
-                }
-            }
+/// Each producer once, and of languages those of the component's own, if it has any.
+fn distinct(all: Vec<Producer>, own: &[Producer]) -> Vec<Producer> {
+    let mut distinct = Vec::new();
+    for producer in all {
+        let hidden = producer.role == LANGUAGE && !own.is_empty() && !own.contains(&producer);
+        if !hidden && !distinct.contains(&producer) {
+            distinct.push(producer);
         }
-        Ok(())
     }
+    distinct
+}
+
+fn producers(fields: wasmparser::ProducersSectionReader<'_>) -> wasmparser::Result<Vec<Producer>> {
+    let mut producers = Vec::new();
+    for field in fields {
+        let field = field?;
+        for value in field.values {
+            let value = value?;
+            let (role, name) = (field.name.to_owned(), value.name.to_owned());
+            producers.push(Producer { role, name, version: value.version.to_owned() });
+        }
+    }
+    Ok(producers)
 }
 
 impl Plugin {

@@ -53,7 +53,8 @@ pub enum Problem {
     NotWasm,
     /// Built, but not made a component.
     #[error(
-        "a core module, not a component: make it one with `wasm-tools component new IN.wasm -o OUT.wasm`, or build it for wasm32-wasip2"
+        "a core module, not a component: `host plugin build` makes one of its source, or \
+         `wasm-tools component new IN.wasm -o OUT.wasm` of it"
     )]
     Module,
     /// A WebAssembly binary of another kind or time.

@@ -7,6 +7,19 @@ import { read, Refused } from "./settings.js";
 // A line for the operator; the level is "debug", "info", "warn" or "error".
 export const log = (level, text) => host.write(level, text);
 
+// The engine has no console.
+const whole = (name, value) => (typeof value === "bigint" ? `${value}` : value);
+const shown = (value) =>
+  typeof value !== "object" || value instanceof Error ? `${value}` : JSON.stringify(value, whole);
+const print = (level) => (...values) => log(level, values.map(shown).join(" "));
+globalThis.console ??= {
+  debug: print("debug"),
+  log: print("info"),
+  info: print("info"),
+  warn: print("warn"),
+  error: print("error"),
+};
+
 // The rule: `settings` are checked before `plan` and `evaluate` get them. A read is the JSON
 // Pointer of a field, or another source, such as `{ tag: "timestamp" }`.
 export function rule({ settings: kinds, plan, evaluate }) {

@@ -1,6 +1,8 @@
 """What a rule is written with. Values, edits, fates and verdicts are those of wit/events.wit and
 wit/rules.wit: case `c` of a variant `v` is the class `V_C`, an option is None or what it holds."""
 
+import io
+import sys
 import traceback
 
 from componentize_py_types import Err
@@ -72,16 +74,34 @@ def change_by_value(batch, column, write, edit):
     return Change(write, Edits_Values(edits), Index_AsColumn(column))
 
 
+class Lines(io.TextIOBase):
+    """What is printed goes to the host's log, a line each."""
+
+    def __init__(self, level):
+        self.level, self.line = level, ""
+
+    def write(self, text):
+        *lines, self.line = (self.line + text).split("\n")
+        for line in lines:
+            log.write(self.level, line)
+        return len(text)
+
+
+PRINTED, COMPLAINED = Lines(log.Level.INFO), Lines(log.Level.ERROR)
+
+
 class reporting:
     """An exception that nobody caught is told in the host's log; the events that it happens with
     become dead letters."""
 
     def __enter__(self):
-        pass
+        sys.stdout, sys.stderr = PRINTED, COMPLAINED
 
     def __exit__(self, kind, error, trace):
+        # What Python itself prints of an exception would say the same again.
+        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         if kind is not None and kind is not Err:
             calls = [(frame.f_code, line) for frame, line in traceback.walk_tb(trace)]
-            # Inside the component there are no files to show lines of, and looking for them traps.
+            # Inside the component there are no files to show lines of.
             places = [f"\n  {code.co_filename}:{line} in {code.co_name}" for code, line in calls]
             log.write(log.Level.ERROR, f"{kind.__name__}: {error}{''.join(places)}")

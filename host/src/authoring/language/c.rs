@@ -5,14 +5,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::File;
+use super::{File, Language};
 use crate::authoring::error::BuildError;
 use crate::authoring::project::Project;
 use crate::authoring::tool::Tool;
 use crate::authoring::{bindings, component};
 use crate::plugin::World;
-
-const GET: &str = "run `python3 -m pip install ziglang`, or set WASI_SDK_PATH to a wasi-sdk";
 
 /// What is the same in both worlds.
 const COMMON: [File; 5] = [
@@ -22,6 +20,14 @@ const COMMON: [File; 5] = [
     ("cJSON.c", include_str!("../../../templates/c/cJSON.c")),
     (".gitignore", "/.build\n"),
 ];
+
+/// Deep enough for cJSON, whatever the compiler's own default, which is 64 KiB or 16 MiB.
+const STACK: &str = "-Wl,-z,stack-size=1048576";
+
+/// How clang is asked for WebAssembly.
+const CLANG: &[&str] = &["--target=wasm32-wasi"];
+/// With the stack in front of the data an overflow traps; zig has it there anyway.
+const CLANG_LINK: &[&str] = &["-Wl,--stack-first"];
 
 pub(super) fn files(world: World) -> Vec<File> {
     let own: &[File] = match world {
@@ -46,8 +52,8 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
     let objects = compiler.objects(project, &scratch, &generated)?;
     let module = scratch.join("module.wasm");
     let mut linker = compiler.tool();
-    linker.at(&project.dir).args(["-O2", "-mexec-model=reactor", "-Wl,--strip-all", "-o"]);
-    linker.args([&module]).args(objects).run()?;
+    linker.at(&project.dir).args(["-O2", "-mexec-model=reactor", "-Wl,--strip-all", STACK]);
+    linker.args(compiler.link).args(["-o".as_ref(), module.as_os_str()]).args(objects).run()?;
     let module = fs::read(&module).map_err(BuildError::io("reading", module))?;
     component::encode_preview1(&module)
 }
@@ -72,33 +78,43 @@ fn youngest(files: impl IntoIterator<Item = PathBuf>) -> Option<SystemTime> {
 struct Compiler {
     program: PathBuf,
     args: &'static [&'static str],
+    /// More of them for the linker.
+    link: &'static [&'static str],
 }
 
 impl Compiler {
     /// The first that is there: that of WASI_SDK_PATH, zig, zig as pip installs it, clang.
     fn found() -> Result<Self, BuildError> {
         let answers =
-            |program: &str, args: &[&str]| Tool::new("C", program, GET).args(args).answers();
-        let this = |program: &str, args| Ok(Self { program: program.into(), args });
+            |program: &str, args: &[&str]| Tool::new(Language::C, program).args(args).answers();
+        let this = |program: &str, args, link| Ok(Self { program: program.into(), args, link });
         if let Some(sdk) = std::env::var_os("WASI_SDK_PATH") {
             let program = PathBuf::from(sdk).join("bin/clang");
-            return Ok(Self { program, args: &["--target=wasm32-wasi"] });
+            if !program.is_file() {
+                let text =
+                    format!("WASI_SDK_PATH names no wasi-sdk: {} is missing", program.display());
+                return Err(BuildError::Project(text));
+            }
+            return Ok(Self { program, args: CLANG, link: CLANG_LINK });
         }
         if answers("zig", &["version"]) {
-            return this("zig", &["cc", "-target", "wasm32-wasi"]);
+            return this("zig", &["cc", "-target", "wasm32-wasi"], &[]);
         }
         if answers("python3", &["-m", "ziglang", "version"]) {
-            return this("python3", &["-m", "ziglang", "cc", "-target", "wasm32-wasi"]);
+            return this("python3", &["-m", "ziglang", "cc", "-target", "wasm32-wasi"], &[]);
         }
-        if answers("clang", &["--version"]) {
-            return this("clang", &["--target=wasm32-wasi"]);
+        // Many systems have a clang that lacks the linker, the library or the target.
+        let makes_modules =
+            ["-mexec-model=reactor", "-include", "stdlib.h", "-x", "c", "/dev/null"];
+        let nowhere = ["-o", "/dev/null"];
+        if answers("clang", &[CLANG, &makes_modules, &nowhere].concat()) {
+            return this("clang", CLANG, CLANG_LINK);
         }
-        let tool = "a C compiler for WebAssembly".to_owned();
-        Err(BuildError::MissingTool { tool, language: "C", get: GET.to_owned() })
+        Err(BuildError::missing("a C compiler for WebAssembly", Language::C))
     }
 
     fn tool(&self) -> Tool {
-        let mut tool = Tool::new("C", &self.program, GET);
+        let mut tool = Tool::new(Language::C, &self.program);
         tool.args(self.args);
         tool
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::File;
+use super::{File, Language};
 use crate::authoring::error::BuildError;
 use crate::authoring::project::{Project, lay};
 use crate::authoring::tool::Tool;
@@ -58,8 +58,7 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
     let own = module_of(project)?;
     lay_support(project.world, &scratch.join(MODULE), &own)?;
     let module = scratch.join("module.wasm");
-    let get = "get Go 1.24 or later from https://go.dev/dl, or with your system's packages";
-    Tool::new("Go", "go", get)
+    Tool::new(Language::Go, "go")
         .at(&project.dir)
         .env("GOOS", "wasip1")
         .env("GOARCH", "wasm")

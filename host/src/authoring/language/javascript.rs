@@ -2,17 +2,19 @@
 
 use std::fs;
 
-use super::File;
+use serde_json::Value;
+
+use super::{File, Language};
 use crate::authoring::error::BuildError;
 use crate::authoring::project::{Project, lay};
 use crate::authoring::tool::Tool;
 use crate::authoring::{dependencies, integers};
 use crate::plugin::World;
 
-const LANGUAGE: &str = "JavaScript";
-/// npm comes with it.
-const GET: &str = "get Node.js 18 or later from https://nodejs.org, or with your system's packages";
+const TOOL: &str = "componentize-qjs";
 const COMPONENTIZE: &str = "node_modules/componentize-qjs/cli.mjs";
+/// Says the version of it.
+const INSTALLED: &str = "node_modules/componentize-qjs/package.json";
 
 pub(super) fn files(world: World) -> Vec<File> {
     let [source, helper] = match world {
@@ -36,7 +38,7 @@ pub(super) fn files(world: World) -> Vec<File> {
 
 pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
     dependencies::ensure(project, "package.json", "node_modules", || {
-        let mut npm = Tool::new(LANGUAGE, "npm", GET);
+        let mut npm = Tool::new(Language::JavaScript, "npm");
         npm.at(&project.dir).args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).run()
     })?;
     if !project.dir.join(COMPONENTIZE).is_file() {
@@ -51,12 +53,18 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
         lay(&scratch, path, text.as_bytes())?;
     }
     let made = scratch.join("component.wasm");
-    Tool::new(LANGUAGE, "node", GET)
+    Tool::new(Language::JavaScript, "node")
         .at(&project.dir)
         .args([COMPONENTIZE, "--wit", ".build/wit", "--world", &project.world.to_string()])
-        .args(["--js", project.language.source(project.world), "--sync", "--stub-wasi"])
+        .args(["--js", Language::JavaScript.source(project.world), "--sync"])
         .args(["--output", ".build/component.wasm"])
         .run()?;
     let component = fs::read(&made).map_err(BuildError::io("reading", made))?;
     integers::joined(&component)
+}
+
+pub(super) fn tool(project: &Project) -> Option<(&'static str, String)> {
+    let installed = fs::read(project.dir.join(INSTALLED)).ok()?;
+    let installed: Value = serde_json::from_slice(&installed).ok()?;
+    Some((TOOL, installed["version"].as_str()?.to_owned()))
 }

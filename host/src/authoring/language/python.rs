@@ -2,15 +2,14 @@
 
 use std::fs;
 
-use super::File;
-use crate::authoring::dependencies;
+use super::{File, Language};
 use crate::authoring::error::BuildError;
 use crate::authoring::project::Project;
 use crate::authoring::tool::Tool;
+use crate::authoring::{dependencies, install};
 use crate::plugin::World;
 
-const LANGUAGE: &str = "Python";
-const GET: &str = "get Python 3.10 or later with pip, with your system's packages";
+const TOOL: &str = "componentize-py";
 /// Where pip puts the tool: nothing outside the folder changes, and there is no environment to enter.
 const PACKAGES: &str = ".build/python";
 const COMPONENTIZE: &str = ".build/python/bin/componentize-py";
@@ -37,6 +36,7 @@ pub(super) fn files(world: World) -> Vec<File> {
 
 pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
     dependencies::ensure(project, "requirements.txt", PACKAGES, || {
+        ensure_pip(project)?;
         python(project)
             .args(["-m", "pip", "install", "--quiet", "--upgrade", "--target", PACKAGES])
             .args(["--disable-pip-version-check", "-r", "requirements.txt"])
@@ -50,20 +50,41 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
         ));
     }
     let made = project.scratch()?.join("component.wasm");
-    let source = project.language.source(project.world);
+    let source = Language::Python.source(project.world);
     python(project)
         .env("PYTHONPATH", project.dir.join(PACKAGES))
-        // It would look for an environment's packages and take them along.
-        .without(|name| name == "VIRTUAL_ENV")
+        // It would look for an environment's packages and take them along, and show thirty calls of
+        // its own below a mistake of the author's.
+        .without(|name| ["VIRTUAL_ENV", "RUST_BACKTRACE"].contains(&name))
         .args([COMPONENTIZE, "-q", "-d", "wit", "-w", &project.world.to_string(), "componentize"])
-        .args(["--stub-wasi", "--python-path", ".", "--output", ".build/component.wasm"])
+        .args(["--python-path", ".", "--output", ".build/component.wasm"])
         .args([source.trim_end_matches(".py")])
         .run()?;
     fs::read(&made).map_err(BuildError::io("reading", made))
 }
 
+/// Some systems have it in a package of its own.
+fn ensure_pip(project: &Project) -> Result<(), BuildError> {
+    python(project).args(["--version"]).output()?;
+    if python(project).args(["-m", "pip", "--version"]).answers() {
+        return Ok(());
+    }
+    let (tool, language) = ("pip".to_owned(), Language::Python);
+    Err(BuildError::MissingTool { tool, language, get: install::pip() })
+}
+
+pub(super) fn tool(project: &Project) -> Option<(&'static str, String)> {
+    let installed = fs::read_dir(project.dir.join(PACKAGES)).ok()?.flatten();
+    let names = installed.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut versions = names.filter_map(|name| {
+        let version = name.strip_prefix("componentize_py-")?.strip_suffix(".dist-info")?;
+        Some(version.to_owned())
+    });
+    Some((TOOL, versions.next()?))
+}
+
 fn python(project: &Project) -> Tool {
-    let mut python = Tool::new(LANGUAGE, "python3", GET);
+    let mut python = Tool::new(Language::Python, "python3");
     python.at(&project.dir);
     python
 }

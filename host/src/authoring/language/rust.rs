@@ -1,22 +1,22 @@
 //! Rust: cargo for `wasm32-unknown-unknown`, and the component is made here.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
-use super::File;
+use super::{File, Language};
 use crate::authoring::cargo::{TARGET, ensure_target, is_of_another_build};
-use crate::authoring::component;
 use crate::authoring::error::BuildError;
 use crate::authoring::project::Project;
 use crate::authoring::tool::Tool;
+use crate::authoring::{bindings, component, install};
 use crate::plugin::World;
 
 /// The SDK in a folder of its own beside the source: it is on no registry.
-const SDK: [File; 16] = [
+const SDK: [File; 15] = [
     ("sdk/Cargo.toml", include_str!("../../../templates/rust/sdk.toml")),
     ("sdk/src/answer.rs", include_str!("../../../../plugins/sdk/src/answer.rs")),
-    ("sdk/src/bindings.rs", include_str!("../../../../plugins/sdk/src/bindings.rs")),
     ("sdk/src/column.rs", include_str!("../../../../plugins/sdk/src/column.rs")),
     ("sdk/src/combine.rs", include_str!("../../../../plugins/sdk/src/combine.rs")),
     ("sdk/src/component.rs", include_str!("../../../../plugins/sdk/src/component.rs")),
@@ -32,6 +32,9 @@ const SDK: [File; 16] = [
     ("sdk/LICENSE", include_str!("../../../../LICENSE")),
 ];
 
+/// Generated, where the host's own SDK has a macro.
+static BINDINGS: LazyLock<String> = LazyLock::new(bindings::rust);
+
 pub(super) fn files(world: World) -> Vec<File> {
     let source = match world {
         World::Rule => include_str!("../../../templates/rust/rule.rs"),
@@ -42,18 +45,14 @@ pub(super) fn files(world: World) -> Vec<File> {
         ("Cargo.toml", include_str!("../../../templates/rust/Cargo.toml")),
         (".gitignore", "/target\n"),
     ];
-    own.into_iter().chain(SDK).collect()
+    let bindings = [("sdk/src/bindings.rs", BINDINGS.as_str())];
+    own.into_iter().chain(SDK).chain(bindings).collect()
 }
 
 pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
-    let get = "get it from https://rustup.rs, or with your system's packages";
-    Tool::new("Rust", "cargo", get).args(["--version"]).output()?;
-    ensure_target("rustc").map_err(|_| BuildError::MissingTool {
-        tool: format!("the target {TARGET}"),
-        language: "Rust",
-        get: format!("run `rustup target add {TARGET}`"),
-    })?;
-    let mut cargo = Tool::new("Rust", "cargo", get);
+    Tool::new(Language::Rust, "cargo").args(["--version"]).output()?;
+    ensure_target("rustc").map_err(|_| missing_target())?;
+    let mut cargo = Tool::new(Language::Rust, "cargo");
     cargo
         .at(&project.dir)
         .args(["build", "--release", "--target", TARGET, "--target-dir", "target"])
@@ -67,6 +66,17 @@ pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
     })?;
     let module = std::fs::read(&module).map_err(BuildError::io("reading", module))?;
     component::encode(&module)
+}
+
+fn missing_target() -> BuildError {
+    let (tool, language) = (format!("the target {TARGET}"), Language::Rust);
+    match install::has("rustup") {
+        true => {
+            let get = format!("rustup target add {TARGET}");
+            BuildError::MissingTool { tool, language, get }
+        }
+        false => BuildError::missing(tool, language),
+    }
 }
 
 /// The last module that cargo says it made: that of the package itself comes last.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 
-use super::look::{distinct, logins, shown_bytes, shown_millis};
+use super::look::{distinct, logins, plan_problem, shown_bytes, shown_millis};
 use super::{Object, draft, file, no_such, object, stem};
 use crate::authoring::nothing;
 use crate::chain::Copied;
@@ -151,7 +151,11 @@ impl Bench<'_> {
     fn probe(&self) -> anyhow::Result<Option<Plan>> {
         let probed = probe(self.plugin, self.stage, self.topic, &[], 0);
         let refused = |error| Failure::because(Exit::Input, "it does not start", error);
-        Ok(probed.map_err(refused)?.plan)
+        let plan = probed.map_err(refused)?.plan;
+        match plan.as_ref().and_then(plan_problem) {
+            Some(problem) => Err(Failure::new(Exit::Input, problem).into()),
+            None => Ok(plan),
+        }
     }
 
     fn time(

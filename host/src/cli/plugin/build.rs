@@ -8,7 +8,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::look::{shown_bytes, shown_millis};
-use crate::authoring::{BuildError, Language, Project};
+use crate::authoring::{BuildError, Project, WrittenIn};
 use crate::cli::args::StateArgs;
 use crate::cli::ask::AdminArgs;
 use crate::cli::exit::{Exit, Failure};
@@ -26,7 +26,8 @@ Examples:
       at each save; a host that runs on the same folder takes it at once
 
 What the tools say is shown as they say it. Nothing is put anywhere unless it is a plugin that this \
-host takes.
+host takes. For a language without a template, `command` and `module` in plugin.toml say how a \
+module is made.
 
 Exit codes:
   0  done
@@ -71,9 +72,9 @@ pub(super) struct Place<'a> {
 pub(super) struct Told {
     pub plugin: String,
     file: String,
-    language: &'static str,
+    language: String,
     #[serde(skip)]
-    written_in: Language,
+    written_in: WrittenIn,
     world: String,
     bytes: usize,
     hash: String,
@@ -142,8 +143,8 @@ pub(super) fn build(project: &Project, place: &Place<'_>) -> anyhow::Result<Told
     Ok(Told {
         plugin: project.name.clone(),
         file: file.display().to_string(),
-        language: project.language.name(),
-        written_in: project.language,
+        language: project.language.name().to_owned(),
+        written_in: project.language.clone(),
         world: project.world.to_string(),
         bytes: built.component.len(),
         hash: ContentHash::of(&built.component).short(),
@@ -155,7 +156,9 @@ pub(super) fn build(project: &Project, place: &Place<'_>) -> anyhow::Result<Told
 pub(super) fn failure(error: BuildError) -> Failure {
     let exit = match error {
         BuildError::Project(_) => Exit::Input,
-        BuildError::MissingTool { .. } | BuildError::Io { .. } => Exit::Environment,
+        BuildError::MissingTool { .. } | BuildError::MissingCommand(_) | BuildError::Io { .. } => {
+            Exit::Environment
+        }
         BuildError::ToolFailed(_) | BuildError::Component(_) => Exit::Runtime,
     };
     Failure::because(exit, "nothing was built", error)

@@ -11,7 +11,7 @@ use crate::chain::{Copied, Record};
 use crate::config::{Draft, Stage};
 use crate::demo::generate::{Generator, Spec};
 use crate::demo::view::harmless;
-use crate::event::{Form, Plan, Source};
+use crate::event::{Form, Plan, Source, check_plan};
 use crate::pipeline::{Loader, probe};
 use crate::plugin::defaults::default;
 use crate::plugin::{Inspection, Plugin, Probe, Producer};
@@ -84,7 +84,7 @@ pub(super) struct Use {
     /// Memory of an instance behind its first batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch_bytes: Option<usize>,
-    /// Why the settings are refused.
+    /// Why the settings are refused, or what it plans under them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
     /// Why there is no answer to the first batch.
@@ -197,6 +197,7 @@ impl<'a> Looker<'a> {
             Some(Err(fault)) => (None, Some(fault.to_string())),
         };
         Use {
+            refused: plan.as_ref().and_then(plan_problem),
             reads: plan.as_ref().map(reads),
             writes: plan.map(|plan| plan.writes),
             start_ms: Some(millis(start)),
@@ -208,6 +209,12 @@ impl<'a> Looker<'a> {
             ..named
         }
     }
+}
+
+/// Why no chain takes a rule of this plan.
+pub(super) fn plan_problem(plan: &Plan) -> Option<String> {
+    let problems = check_plan(plan).err()?;
+    Some(format!("its plan is wrong: {}: mend the plugin", problems.join("; ")))
 }
 
 fn named(stage: &Option<String>, shadow: bool) -> Use {

@@ -209,8 +209,11 @@ fn newest(source: &Path, name: &str, plugins: &Path) -> Option<PathBuf> {
     let built = format!("target/wasm32-wasip2/release/{}.wasm", name.replace('-', "_"));
     // The target folder is that of the package, or of the workspace that it is in.
     let targets = source.ancestors().take(3).map(|folder| folder.join(&built));
-    let others = [source.join(format!("{name}.wasm")), plugins.join(format!("{name}.wasm"))];
-    let files = targets.chain(others).filter(|path| path.is_file());
+    let file = format!("{name}.wasm");
+    // `host plugin build` puts it beside the folder.
+    let beside = source.parent().map(|around| around.join(&file));
+    let others = [source.join(&file), plugins.join(&file)];
+    let files = targets.chain(beside).chain(others).filter(|path| path.is_file());
     files.max_by_key(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
 }
 
