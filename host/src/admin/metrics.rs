@@ -44,7 +44,7 @@ const TOTALS: [Total; 11] = [
     ("batches", "Batches that went through the stages, committed or not", |c| &c.batches),
     ("late_records", "Records that came too late for a window", |c| &c.late),
     ("window_results", "Results of windows, one per window, key and partition", |c| {
-        &c.windows_closed
+        &c.window_results
     }),
     (
         "event_time_fallbacks",
@@ -296,8 +296,34 @@ fn encode_partitions(snapshots: &[Snapshot], encoder: &mut DescriptorEncoder<'_>
             },
         )
     });
+    let help = "The greatest event time of an input partition, in Unix time";
+    gauges(encoder, "watermark_seconds", help, watermarks)?;
+    encode_merges(snapshots, encoder)
+}
+
+/// The windows' second hop, as far as it is this process's.
+fn encode_merges(snapshots: &[Snapshot], encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let mut lags: BTreeMap<i32, u64> = BTreeMap::new();
+    let mut ends: BTreeMap<&str, i64> = BTreeMap::new();
+    for (&partition, merge) in snapshots.iter().flat_map(|snapshot| &snapshot.merges) {
+        lags.insert(partition, merge.lag);
+        for window in &merge.windows {
+            // Before every input partition has said how far it is nothing is final.
+            if let Some(end) = window.final_before {
+                let least = ends.entry(&window.name).or_insert(end);
+                *least = end.min(*least);
+            }
+        }
+    }
+    let lags =
+        lags.into_iter().map(|(partition, lag)| ([("partition", partition.to_string())], lag));
+    let help = "Records of a partition of the repartition topic that are not merged yet";
+    gauges(encoder, "repartition_lag_records", help, lags)?;
+    let ends = ends
+        .into_iter()
+        .map(|(window, end)| ([("window", window.to_owned())], end as f64 / 1000.0));
     let help = "Event time up to which a window's results are final, in Unix time";
-    gauges(encoder, "watermark_seconds", help, watermarks)
+    gauges(encoder, "window_final_seconds", help, ends)
 }
 
 fn counters<const N: usize, V: EncodeCounterValue>(

@@ -111,6 +111,11 @@ fn snapshot(partition: i32, watermark: i64) -> Snapshot {
     }
 }
 
+fn merge(lag: u64, final_before: Option<i64>, behind: Vec<i32>) -> MergeStatus {
+    let window = MergeWindow { name: "counts".to_owned(), final_before, behind };
+    MergeStatus { lag, windows: vec![window] }
+}
+
 #[test]
 fn metrics_add_up_what_the_workers_published() {
     let pipeline = pipeline(2, false);
@@ -120,7 +125,8 @@ fn metrics_add_up_what_the_workers_published() {
     }
     pipeline.workers[0].counters.latency_seconds.observe(Duration::from_secs(100));
     pipeline.workers[0].publish(snapshot(0, 1_694_479_551_500));
-    pipeline.workers[1].publish(snapshot(3, i64::MIN));
+    let merges = BTreeMap::from([(1, merge(5, Some(60_000), Vec::new()))]);
+    pipeline.workers[1].publish(Snapshot { merges, ..snapshot(3, i64::MIN) });
 
     let (status, head, body) = fetch(&serve(&pipeline), "/metrics");
     assert_eq!(status, 200);
@@ -138,6 +144,8 @@ fn metrics_add_up_what_the_workers_published() {
         "pipeline_stage_errors_total{stage=\"filter\",plugin=\"012345\",generation=\"7\",kind=\"trap\"} 4",
         "pipeline_lag_records{partition=\"0\"} 10",
         "pipeline_lag_records{partition=\"3\"} 10",
+        "pipeline_repartition_lag_records{partition=\"1\"} 5",
+        "pipeline_window_final_seconds{window=\"counts\"} 60.0",
         "pipeline_next_offset{partition=\"3\"} 90",
         "pipeline_watermark_seconds{partition=\"0\",window=\"counts\"} 1694479551.5",
         "pipeline_commit_duration_seconds_bucket{le=\"0.002\"} 0",
@@ -188,12 +196,10 @@ fn clients_that_stay_do_not_hold_up_the_end() {
 #[test]
 fn the_status_says_what_runs() {
     let pipeline = pipeline(2, false);
-    let merge = |final_before, behind| {
-        let window = MergeWindow { name: "counts".to_owned(), final_before, behind };
-        MergeStatus { lag: 0, windows: vec![window] }
-    };
-    let merges =
-        BTreeMap::from([(0, merge(Some(60_000), vec![3])), (1, merge(Some(120_000), vec![4]))]);
+    let merges = BTreeMap::from([
+        (0, merge(0, Some(60_000), vec![3])),
+        (1, merge(0, Some(120_000), vec![4])),
+    ]);
     pipeline.workers[0].publish(Snapshot { merges, ..snapshot(3, 0) });
     let (status, _, body) = fetch(&serve(&pipeline), "/api/v1/status");
     assert_eq!(status, 200);

@@ -52,6 +52,22 @@ impl Sessions {
         change: impl FnOnce(&mut Accumulator, &mut Marks),
     ) -> (u32, i64) {
         let group = self.groups.place(hash, key);
+        // Mostly it lies in the last one that began before, or makes that one longer.
+        let before = self.open.range_mut((group, i64::MIN)..(group, span.end)).next_back();
+        if let Some((&(_, start), session)) = before
+            && start <= span.start
+            && session.end > span.start
+        {
+            let bytes = session.accumulator.bytes();
+            change(&mut session.accumulator, &mut session.marks);
+            self.bytes = self.bytes + session.accumulator.bytes() - bytes;
+            if span.end > session.end {
+                self.due.remove(&(session.end, group, start));
+                self.due.insert((span.end, group, start));
+                session.end = span.end;
+            }
+            return (group, start);
+        }
         let mut span = span;
         let mut united: Option<Session> = None;
         while let Some((&(_, start), last)) =

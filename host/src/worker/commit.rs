@@ -180,7 +180,6 @@ impl Worker {
         let counters = &self.status.counters;
         counters.commits.fetch_add(1, Relaxed);
         counters.commit_seconds.observe(started.elapsed());
-        counters.windows_closed.fetch_add(closed.len() as u64, Relaxed);
         let records = self.tally.records_in;
         self.tally.committed(counters, wall_millis());
         self.generation_committed(records);

@@ -68,6 +68,7 @@ impl Worker {
             let Taken { windows, orphans } = merge.take_results();
             for (window, results) in windows.into_iter().enumerate() {
                 sink.results(window, &results.records)?;
+                self.tally.results += results.records.len() as u64;
                 all_closed.extend(results.closed);
             }
             for Orphan { window, results } in orphans {

@@ -52,8 +52,8 @@ pub struct Counters {
     pub batches: AtomicU64,
     /// Late records.
     pub late: AtomicU64,
-    /// Window results.
-    pub windows_closed: AtomicU64,
+    /// Window results, updates included.
+    pub window_results: AtomicU64,
     /// Records whose event time was missing or malformed, per window and record.
     pub event_time_fallbacks: AtomicU64,
     /// Transactions (or, at-least-once, offset commits) that succeeded.

@@ -42,6 +42,8 @@ pub struct Tally {
     pub records_out: u64,
     /// Late records.
     pub late: u64,
+    /// Window results.
+    pub results: u64,
     /// Events that are too far in the future to move a watermark.
     pub future: u64,
     /// Event times that were missing or malformed.
@@ -126,6 +128,7 @@ impl Tally {
         counters.bytes_in.fetch_add(self.bytes_in, Relaxed);
         counters.records_out.fetch_add(self.records_out, Relaxed);
         counters.late.fetch_add(self.late, Relaxed);
+        counters.window_results.fetch_add(self.results, Relaxed);
         counters.event_time_fallbacks.fetch_add(self.fallbacks, Relaxed);
         counters.batches.fetch_add(self.batches, Relaxed);
         if let Some(oldest) = self.oldest {
