@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use host::kafka::{
     ClientSettings, Consumer, GroupOptions, HeadersArg, KafkaError, Mode, Producer, Rebalance,
-    Restored, StateReader, TopicPartition, commit_offsets, committed_offsets, members,
+    Restored, StateReader, commit_offsets, committed_offsets, members,
 };
 use support::broker::Broker;
 use support::{SOON, settings, topic, unique};
@@ -43,13 +43,13 @@ fn fill(settings: &ClientSettings, topic: &str, partitions: i32, each: i64) {
 }
 
 fn join(settings: &ClientSettings, group: &str, topic: &str) -> Consumer {
-    Consumer::new(settings, group, &[topic], &GroupOptions::default()).unwrap()
+    Consumer::new(settings, group, topic, &GroupOptions::default()).unwrap()
 }
 
 /// A member of a group that commits what it processed when it gives a partition up.
 struct Reader {
     consumer: Consumer,
-    next: BTreeMap<TopicPartition, i64>,
+    next: BTreeMap<i32, i64>,
     rebalances: usize,
 }
 
@@ -65,13 +65,13 @@ impl Reader {
             match event {
                 Rebalance::Assigned(partitions) => {
                     let committed = self.consumer.committed(&partitions, SOON).unwrap();
-                    let from: Vec<(TopicPartition, i64)> =
+                    let from: Vec<(i32, i64)> =
                         committed.into_iter().map(|(p, offset)| (p, offset.unwrap_or(0))).collect();
                     self.consumer.assign(&from).unwrap();
                     self.next.extend(from);
                 }
                 Rebalance::Revoked(partitions) => {
-                    let done: Vec<(TopicPartition, i64)> =
+                    let done: Vec<(i32, i64)> =
                         partitions.iter().map(|p| (*p, self.next[p])).collect();
                     self.consumer.commit_sync(&done, SOON).unwrap();
                     self.consumer.unassign(&partitions).unwrap();
@@ -88,8 +88,7 @@ impl Reader {
         let batch = self.consumer.fetch(150, Duration::from_millis(10));
         assert!(batch.errors().is_empty(), "{:?}", batch.errors());
         for message in batch.iter() {
-            let next =
-                self.next.get_mut(&message.partition.into()).expect("read by its owner only");
+            let next = self.next.get_mut(&message.partition).expect("read by its owner only");
             let expected = seen.entry(message.partition).or_default();
             assert_eq!(message.offset, *expected, "partition {}", message.partition);
             assert_eq!(message.value, Some(message.offset.to_string().as_bytes()));
@@ -101,8 +100,7 @@ impl Reader {
 
     /// Throws away what is queued and starts at what is processed.
     fn rewind(&mut self) {
-        let offsets: Vec<(TopicPartition, i64)> =
-            self.next.iter().map(|(p, next)| (*p, *next)).collect();
+        let offsets: Vec<(i32, i64)> = self.next.iter().map(|(p, next)| (*p, *next)).collect();
         self.consumer.seek(&offsets, SOON).unwrap();
     }
 }
@@ -143,8 +141,7 @@ fn nothing_is_lost_repeated_or_reordered_by_rebalance_seek_and_revoke_with_messa
     }
     assert_eq!(first.next.len(), 2);
     // It leaves, with what it processed committed, and the first one reads to the end.
-    let done: Vec<(TopicPartition, i64)> =
-        second.next.iter().map(|(p, next)| (*p, *next)).collect();
+    let done: Vec<(i32, i64)> = second.next.iter().map(|(p, next)| (*p, *next)).collect();
     second.consumer.commit_sync(&done, SOON).unwrap();
     assert!(second.consumer.close().wait(SOON));
     while total(&seen) < 4 * EACH {
@@ -172,12 +169,12 @@ fn a_rebalance_at_the_end_of_a_partition_skips_nothing() {
         let batch = first.consumer.fetch(150, Duration::from_millis(10));
         for message in batch.iter() {
             seen.insert(message.partition, message.offset + 1);
-            first.next.insert(message.partition.into(), message.offset + 1);
+            first.next.insert(message.partition, message.offset + 1);
         }
         ends.extend(batch.ends().iter().copied());
         assert!(Instant::now() < end, "{ends:?}");
     }
-    assert_eq!(ends, BTreeMap::from([(0.into(), 3), (1.into(), 3)]));
+    assert_eq!(ends, BTreeMap::from([(0, 3), (1, 3)]));
     let mut second = Reader::new(&settings, &group, &topic);
     while second.next.is_empty() {
         first.serve();
@@ -210,7 +207,7 @@ fn a_rebalance_at_the_end_of_a_partition_skips_nothing() {
 }
 
 /// The first assignment of a consumer that is alone.
-fn assigned(consumer: &mut Consumer) -> Vec<TopicPartition> {
+fn assigned(consumer: &mut Consumer) -> Vec<i32> {
     let end = Instant::now() + SOON;
     loop {
         match consumer.poll_rebalance() {
@@ -234,8 +231,8 @@ fn a_member_knows_its_id_and_offsets_are_set_only_while_the_group_is_empty() {
     let mut consumer = join(&settings, &group, &topic);
     assert_eq!(consumer.member_id(), None);
     let partitions = assigned(&mut consumer);
-    consumer.assign(&[(0.into(), 0), (1.into(), 0)]).unwrap();
-    assert_eq!(partitions, [0.into(), 1.into()]);
+    consumer.assign(&[(0, 0), (1, 0)]).unwrap();
+    assert_eq!(partitions, [0, 1]);
     let id = consumer.member_id().unwrap();
     let present = members(&settings, &group, SOON).unwrap();
     assert_eq!(present.iter().map(|member| &member.id).collect::<Vec<_>>(), [&id]);
@@ -275,15 +272,15 @@ fn committed_offsets_wait_for_the_transaction_that_moves_them() {
     let group = unique("group");
     let mut consumer = join(&settings, &group, &topic);
     assigned(&mut consumer);
-    consumer.assign(&[(0.into(), 0)]).unwrap();
+    consumer.assign(&[(0, 0)]).unwrap();
     let producer = transactional(&settings, &unique("tx"));
     producer.begin().unwrap();
-    producer.send_offsets(&[(0.into(), 42)], &consumer.group_metadata().unwrap(), SOON).unwrap();
+    producer.send_offsets(&[(0, 42)], &topic, &consumer.group_metadata().unwrap(), SOON).unwrap();
 
-    let early = consumer.committed(&[0.into()], Duration::from_millis(300));
+    let early = consumer.committed(&[0], Duration::from_millis(300));
     assert!(matches!(early, Err(KafkaError::Recover(_))), "{early:?}");
     producer.commit(SOON).unwrap();
-    assert_eq!(consumer.committed(&[0.into()], SOON).unwrap(), [(0.into(), Some(42))]);
+    assert_eq!(consumer.committed(&[0], SOON).unwrap(), [(0, Some(42))]);
 }
 
 #[test]
@@ -293,24 +290,24 @@ fn an_offset_that_is_not_there_is_an_error_and_not_a_jump() {
     fill(&settings, &topic, 1, 3);
     let mut consumer = join(&settings, &unique("group"), &topic);
     assigned(&mut consumer);
-    consumer.assign(&[(0.into(), 1000)]).unwrap();
+    consumer.assign(&[(0, 1000)]).unwrap();
     let end = Instant::now() + SOON;
     loop {
         consumer.poll_rebalance();
         let batch = consumer.fetch(10, Duration::from_millis(20));
         assert_eq!(batch.len(), 0);
         if let Some((partition, error)) = batch.errors().first() {
-            assert_eq!(*partition, 0.into());
+            assert_eq!(*partition, 0);
             assert!(matches!(error, KafkaError::OffsetGone(_)), "{error}");
             break;
         }
         assert!(Instant::now() < end, "no error");
     }
-    assert_eq!(consumer.watermarks(0.into(), SOON).unwrap(), (0, 3));
-    let at_start = consumer.offsets_for_time(&[0.into()], 0, SOON).unwrap();
-    assert_eq!(at_start, [(0.into(), Some(0))]);
-    let later = consumer.offsets_for_time(&[0.into()], 4_000_000_000_000, SOON).unwrap();
-    assert_eq!(later, [(0.into(), None)]);
+    assert_eq!(consumer.watermarks(0, SOON).unwrap(), (0, 3));
+    let at_start = consumer.offsets_for_time(&[0], 0, SOON).unwrap();
+    assert_eq!(at_start, [(0, Some(0))]);
+    let later = consumer.offsets_for_time(&[0], 4_000_000_000_000, SOON).unwrap();
+    assert_eq!(later, [(0, None)]);
 }
 
 fn transactional(settings: &ClientSettings, id: &str) -> Producer {

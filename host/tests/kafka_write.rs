@@ -130,12 +130,12 @@ fn an_output_keeps_key_headers_and_timestamp_of_its_input() {
 
     let output = producer.topic(&to).unwrap();
     let mut consumer =
-        Consumer::new(&settings, &unique("group"), &[&from], &GroupOptions::default()).unwrap();
+        Consumer::new(&settings, &unique("group"), &from, &GroupOptions::default()).unwrap();
     let end = Instant::now() + SOON;
     let mut copied = 0;
     while copied < 3 {
         if let Some(Rebalance::Assigned(_)) = consumer.poll_rebalance() {
-            consumer.assign(&[(0.into(), 0)]).unwrap();
+            consumer.assign(&[(0, 0)]).unwrap();
         }
         for message in consumer.fetch(10, Duration::from_millis(50)).iter() {
             let more: [Pair<'_>; 1] = [("more", Some(b"3"))];
@@ -278,20 +278,20 @@ fn a_commit_that_held_a_retry_is_known_by_its_time() {
     let topic = topic(&straight, "retried", 1, &[]);
     let through = settings(&proxy.brokers());
     let mut consumer =
-        Consumer::new(&straight, &unique("group"), &[&topic], &GroupOptions::default()).unwrap();
+        Consumer::new(&straight, &unique("group"), &topic, &GroupOptions::default()).unwrap();
     let end = Instant::now() + SOON;
     while !matches!(consumer.poll_rebalance(), Some(Rebalance::Assigned(_))) {
         consumer.fetch(1, Duration::from_millis(10));
         assert!(Instant::now() < end);
     }
-    consumer.assign(&[(0.into(), 0)]).unwrap();
+    consumer.assign(&[(0, 0)]).unwrap();
     let group = consumer.group_metadata().unwrap();
     let producer = transactional(&through, &unique("tx"));
     for lost in [api::END_TXN, api::TXN_OFFSET_COMMIT] {
         producer.begin().unwrap();
         send(&producer, &topic, &["x"]);
         let armed = proxy.arm(Fault::LoseReply { api: lost });
-        let offsets = producer.send_offsets(&[(0.into(), 1)], &group, SOON).unwrap();
+        let offsets = producer.send_offsets(&[(0, 1)], &topic, &group, SOON).unwrap();
         let commit = producer.commit(SOON).unwrap();
         armed.await_cut(SOON);
         let slow = if lost == api::END_TXN { commit } else { offsets };
@@ -308,14 +308,14 @@ fn offsets_without_an_answer_take_no_longer_than_they_may() {
     let (broker, _) = proxied();
     let settings = settings(&broker.brokers());
     let topic = topic(&settings, "unanswered", 1, &[]);
-    let group = outside_metadata(&settings, &unique("group"), &[&topic]).unwrap();
+    let group = outside_metadata(&settings, &unique("group")).unwrap();
     let producer = transactional(&settings, &unique("tx"));
     producer.begin().unwrap();
     send(&producer, &topic, &["x"]);
     producer.flush(SOON).unwrap();
     broker.pause(0);
     let started = Instant::now();
-    let sent = producer.send_offsets(&[(0.into(), 1)], &group, Duration::from_secs(1));
+    let sent = producer.send_offsets(&[(0, 1)], &topic, &group, Duration::from_secs(1));
     let elapsed = started.elapsed();
     broker.resume(0);
     assert!(matches!(sent, Err(KafkaError::Recover(_))), "{sent:?}");

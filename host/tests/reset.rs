@@ -17,6 +17,7 @@ use host::kafka::{
     StateReader, commit_offsets, committed_offsets, outside_metadata,
 };
 use host::window::LiveKeys;
+use host::worker::merge_group;
 use support::broker::Broker;
 use support::pipeline::{Feed, Pipeline};
 use support::{SOON, settings, topic, unique};
@@ -84,11 +85,10 @@ impl Stopped {
             }
         }
         inputs.flush(SOON).unwrap();
-        let offsets: Vec<_> =
-            (0..PARTITIONS).map(|partition| (partition.into(), PROCESSED)).collect();
+        let offsets: Vec<_> = (0..PARTITIONS).map(|partition| (partition, PROCESSED)).collect();
         let Target { group, input, .. } = &self.target;
-        let group = outside_metadata(&self.settings, group, &[input]).unwrap();
-        producer.send_offsets(&offsets, &group, SOON).unwrap();
+        let group = outside_metadata(&self.settings, group).unwrap();
+        producer.send_offsets(&offsets, input, &group, SOON).unwrap();
         producer.commit(SOON).unwrap();
     }
 
@@ -97,14 +97,17 @@ impl Stopped {
     }
 
     fn committed(&self) -> Vec<Option<i64>> {
-        self.committed_of(&self.target.input)
+        self.committed_of(&self.target.group, &self.target.input)
     }
 
-    fn committed_of(&self, topic: &str) -> Vec<Option<i64>> {
-        let group = &self.target.group;
+    fn committed_of(&self, group: &str, topic: &str) -> Vec<Option<i64>> {
         let partitions: Vec<_> = (0..PARTITIONS).collect();
         let committed = committed_offsets(&self.settings, group, topic, &partitions, SOON).unwrap();
         committed.into_iter().map(|(_, offset)| offset).collect()
+    }
+
+    fn merged(&self) -> Vec<Option<i64>> {
+        self.committed_of(&merge_group(&self.target.group), &self.target.repartition)
     }
 
     /// What is in the state of each partition, as a worker would find it.
@@ -123,7 +126,7 @@ impl Stopped {
     #[track_caller]
     fn check_untouched(&self) {
         assert_eq!(self.committed(), [Some(PROCESSED); 2]);
-        assert_eq!(self.committed_of(&self.target.repartition), [None; 2]);
+        assert_eq!(self.merged(), [None; 2]);
         assert_eq!(self.state(), [STATE; 2]);
     }
 
@@ -131,7 +134,7 @@ impl Stopped {
     fn check_reset(&self, offset: i64) {
         assert_eq!(self.committed(), [Some(offset); 2]);
         // Partial counts that waited are of windows that are no more.
-        assert_eq!(self.committed_of(&self.target.repartition), [Some(WAITING); 2]);
+        assert_eq!(self.merged(), [Some(WAITING); 2]);
         assert_eq!(self.state(), [[""; 0]; 2]);
     }
 
@@ -139,7 +142,7 @@ impl Stopped {
     fn join(&self) -> Consumer {
         let options = GroupOptions::default();
         let Target { group, input, .. } = &self.target;
-        let mut consumer = Consumer::new(&self.settings, group, &[input], &options).unwrap();
+        let mut consumer = Consumer::new(&self.settings, group, input, &options).unwrap();
         let end = Instant::now() + SOON;
         let mut held = 0;
         while held < PARTITIONS {

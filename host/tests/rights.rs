@@ -62,6 +62,7 @@ fn least(pipeline: &Pipeline) -> Vec<Right> {
     let mut rights = vec![
         Right::new(Operation::Read, Kind::Topic, name),
         Right::new(Operation::Read, Kind::Group, name),
+        Right::new(Operation::Read, Kind::Group, &format!("{name}-windows")),
     ];
     rights.extend(own(pipeline).map(|it| Right::new(Operation::Read, Kind::Topic, &it)));
     rights.extend(outputs(pipeline).map(|it| Right::new(Operation::Write, Kind::Topic, &it)));

@@ -92,10 +92,8 @@ impl<'a> Loop<'a> {
             return Ok(());
         }
         let next = (0..).zip(self.next.iter().copied());
-        let next = next.filter(|(_, next)| *next > 0);
-        let next: Vec<_> =
-            next.map(|(partition, next): (i32, _)| (partition.into(), next)).collect();
-        self.producer.send_offsets(&next, &group()?, CALL)?;
+        let next: Vec<(i32, i64)> = next.filter(|(_, next)| *next > 0).collect();
+        self.producer.send_offsets(&next, self.task.input, &group()?, CALL)?;
         self.producer.commit(CALL)?;
         self.meter.committed(self.events)?;
         self.moved = Instant::now();
@@ -141,15 +139,15 @@ pub fn usual(task: &Task<'_>) -> Result<Option<Measured>> {
 /// (b): batches from one queue, sent through a topic handle.
 pub fn quick(task: &Task<'_>) -> Result<Option<Measured>> {
     let mut consumer =
-        Consumer::new(task.client, &task.group, &[task.input], &GroupOptions::default())?;
+        Consumer::new(task.client, &task.group, task.input, &GroupOptions::default())?;
     let mut state = Loop::new(task)?;
     let to = state.producer.topic(&task.output)?;
     let kept = Finder::new(KEPT);
     while !state.is_done() && !task.stop.stopped() {
         answer(&mut consumer)?;
         let batch = consumer.fetch(BATCH, WAIT);
-        if let Some((at, error)) = batch.errors().first() {
-            bail!("reading partition {}: {error}", at.partition);
+        if let Some((partition, error)) = batch.errors().first() {
+            bail!("reading partition {partition}: {error}");
         }
         if !batch.is_empty() {
             state.since.get_or_insert_with(Instant::now);
@@ -182,7 +180,7 @@ fn answer(consumer: &mut Consumer) -> Result<()> {
     while let Some(event) = consumer.poll_rebalance() {
         match event {
             Rebalance::Assigned(partitions) => {
-                let starts: Vec<_> = partitions.into_iter().map(|at| (at, 0)).collect();
+                let starts: Vec<(i32, i64)> = partitions.into_iter().map(|p| (p, 0)).collect();
                 consumer.assign(&starts)?;
             }
             Rebalance::Revoked(_) | Rebalance::Lost(_) => {

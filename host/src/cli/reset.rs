@@ -22,9 +22,10 @@ use crate::config::{self, Config, FILE_NAME, StartAt};
 use crate::demo::stop::Stop;
 use crate::kafka::{
     self, ClientSettings, Cluster, HeadersArg, KafkaError, Mode, Producer, SendError, StateReader,
-    TopicPartition, committed_offsets, members, outside_metadata, reachable,
+    committed_offsets, members, outside_metadata, reachable,
 };
 use crate::window::LiveKeys;
+use crate::worker::merge_group;
 
 /// One question to a broker, repeated while the answer is "not now".
 const QUESTION: Duration = Duration::from_secs(30);
@@ -264,16 +265,17 @@ impl Pending {
     }
 
     fn send_offsets(&self, stop: &AtomicBool) -> Result<(), KafkaError> {
-        let group = outside_metadata(
-            &self.settings,
-            &self.target.group,
-            &[&self.target.input, &self.target.repartition],
-        )?;
-        let input = self.offsets.iter().map(|&(partition, _, now)| (partition.into(), now));
-        let place = |partition| TopicPartition::new(1, partition);
-        let waiting = self.waiting.iter().map(|&(partition, end)| (place(partition), end));
-        let offsets: Vec<_> = input.chain(waiting).collect();
-        patiently(self.end, stop, || self.producer.send_offsets(&offsets, &group, QUESTION))?;
+        let Target { group, input, repartition, .. } = &self.target;
+        let offsets: Vec<_> =
+            self.offsets.iter().map(|&(partition, _, now)| (partition, now)).collect();
+        let all =
+            [(group.clone(), input, &offsets), (merge_group(group), repartition, &self.waiting)];
+        for (group, topic, offsets) in all.iter().filter(|(.., offsets)| !offsets.is_empty()) {
+            let group = outside_metadata(&self.settings, group)?;
+            patiently(self.end, stop, || {
+                self.producer.send_offsets(offsets, topic, &group, QUESTION)
+            })?;
+        }
         Ok(())
     }
 
@@ -337,10 +339,14 @@ impl Pending {
 }
 
 fn refuse_members(settings: &ClientSettings, group: &str) -> Result<(), ResetError> {
-    let members = members(settings, group, QUESTION)?;
-    let Some(first) = members.first() else { return Ok(()) };
-    let example = format!("{} at {}", first.client_id, first.host);
-    Err(ResetError::Members { group: group.to_owned(), count: members.len(), example })
+    for group in [group.to_owned(), merge_group(group)] {
+        let members = members(settings, &group, QUESTION)?;
+        if let Some(first) = members.first() {
+            let example = format!("{} at {}", first.client_id, first.host);
+            return Err(ResetError::Members { group, count: members.len(), example });
+        }
+    }
+    Ok(())
 }
 
 /// Whether the windows have a state topic, which the first start makes: offsets are forgotten by the

@@ -4,12 +4,12 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::Duration;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::producer::{Producer as _, ThreadedProducer};
 
 use super::consumer::Rebalance;
 use super::context::Context;
-use super::names::Topics;
 
 /// A client that is being closed in the background.
 pub struct Closing(Receiver<()>);
@@ -39,21 +39,18 @@ pub fn drop_in_background<T: Send + 'static>(value: T) -> Closing {
 /// A consumer's client. Whoever drops the last handle does not wait for it to close.
 pub(super) struct ConsumerHandle {
     client: Option<BaseConsumer<Context>>,
-    topics: Topics,
+    /// The topic of a member of a group, for answering its last rebalance.
+    topic: String,
     /// Dropped when the client is gone.
     closed: Option<mpsc::Sender<()>>,
 }
 
 impl ConsumerHandle {
-    pub(super) fn new(client: BaseConsumer<Context>, topics: Topics) -> (Self, Closing) {
+    pub(super) fn new(client: BaseConsumer<Context>, topic: &str) -> (Self, Closing) {
         let (sender, receiver) = mpsc::channel();
-        let handle = ConsumerHandle { client: Some(client), topics, closed: Some(sender) };
+        let handle =
+            ConsumerHandle { client: Some(client), topic: topic.to_owned(), closed: Some(sender) };
         (handle, Closing(receiver))
-    }
-
-    /// The topics that it reads.
-    pub(super) fn topics(&self) -> &Topics {
-        &self.topics
     }
 
     pub(super) fn client(&self) -> &BaseConsumer<Context> {
@@ -68,15 +65,15 @@ impl ConsumerHandle {
 impl Drop for ConsumerHandle {
     fn drop(&mut self) {
         let (Some(client), Some(closed)) = (self.client.take(), self.closed.take()) else { return };
-        let topics = self.topics.clone();
-        drop_in_background(ClosingConsumer { client, topics, _closed: closed });
+        let topic = std::mem::take(&mut self.topic);
+        drop_in_background(ClosingConsumer { client, topic, _closed: closed });
     }
 }
 
 /// Answers what nobody answered before the client is dropped, which would wait for that for ever.
 struct ClosingConsumer {
     client: BaseConsumer<Context>,
-    topics: Topics,
+    topic: String,
     /// After the client, so that it is dropped after it.
     _closed: mpsc::Sender<()>,
 }
@@ -86,10 +83,10 @@ impl Drop for ClosingConsumer {
         for event in self.client.client().context().start_closing() {
             let answered = match event {
                 Rebalance::Assigned(partitions) => {
-                    self.client.incremental_assign(&self.topics.list(&partitions))
+                    self.client.incremental_assign(&list(&self.topic, &partitions))
                 }
                 Rebalance::Revoked(partitions) | Rebalance::Lost(partitions) => {
-                    self.client.incremental_unassign(&self.topics.list(&partitions))
+                    self.client.incremental_unassign(&list(&self.topic, &partitions))
                 }
                 Rebalance::Error(_) => Ok(()),
             };
@@ -98,6 +95,15 @@ impl Drop for ClosingConsumer {
             }
         }
     }
+}
+
+/// Partitions without offsets.
+pub(super) fn list(topic: &str, partitions: &[i32]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(topic, *partition);
+    }
+    list
 }
 
 /// A producer's client. Whoever drops the last handle does not wait for it to close.

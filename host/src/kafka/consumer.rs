@@ -2,6 +2,7 @@
 //! offsets are only what the caller says.
 
 use std::collections::BTreeMap;
+use std::ffi::CString;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,11 +12,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerGroupMetadata};
 use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::client::{Closing, ConsumerHandle};
+use super::client::{Closing, ConsumerHandle, list};
 use super::context::Context;
 use super::error::KafkaError;
-use super::names::Topics;
-use super::partition::TopicPartition;
 use super::raw::{self, Messages, Queue};
 use super::settings::ClientSettings;
 
@@ -29,11 +28,11 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rebalance {
     /// Take these partitions in addition: answer with `assign`.
-    Assigned(Vec<TopicPartition>),
+    Assigned(Vec<i32>),
     /// Give these up: commit, then answer with `unassign`.
-    Revoked(Vec<TopicPartition>),
+    Revoked(Vec<i32>),
     /// These are gone, others may have them already: commit nothing, answer with `unassign`.
-    Lost(Vec<TopicPartition>),
+    Lost(Vec<i32>),
     /// Something is wrong with the client; there is nothing to answer.
     Error(KafkaError),
 }
@@ -52,18 +51,15 @@ pub struct GroupOptions {
 pub struct GroupMetadata {
     pub(super) group: String,
     pub(super) metadata: Arc<ConsumerGroupMetadata>,
-    /// The topics that offsets may be of.
-    pub(super) topics: Topics,
 }
 
 impl GroupMetadata {
-    pub(super) fn new(group: &str, metadata: ConsumerGroupMetadata, topics: Topics) -> Self {
-        GroupMetadata { group: group.to_owned(), metadata: Arc::new(metadata), topics }
+    pub(super) fn new(group: &str, metadata: ConsumerGroupMetadata) -> Self {
+        GroupMetadata { group: group.to_owned(), metadata: Arc::new(metadata) }
     }
 }
 
-/// A consumer of one or more topics in a group. Where a partition is named, [`TopicPartition::topic`] is
-/// a place in the list that [`Consumer::new`] was given.
+/// A consumer of one topic in a group.
 pub struct Consumer {
     /// Partitions are forwarded to it; dropped before the client.
     queue: Queue,
@@ -72,21 +68,23 @@ pub struct Consumer {
     handle: Arc<ConsumerHandle>,
     closing: Closing,
     group: String,
+    topic: String,
+    topic_c: CString,
     /// The first event was shown and waits for its answer.
     shown: bool,
     /// Where each partition that gave something goes on; see `keep_positions`.
-    next: BTreeMap<TopicPartition, i64>,
+    next: BTreeMap<i32, i64>,
 }
 
 impl Consumer {
-    /// Joins `group` for these topics; the broker is not waited for.
+    /// Joins `group` for `topic`; the broker is not waited for.
     pub fn new(
         settings: &ClientSettings,
         group: &str,
-        topics: &[&str],
+        topic: &str,
         options: &GroupOptions,
     ) -> Result<Self, KafkaError> {
-        let doing = format!("joining group {group} for topic {}", topics.join(" and "));
+        let doing = format!("joining group {group} for topic {topic}");
         let mut config = settings.consumer(Some(group), "read_committed");
         if let Some(timeout) = options.session_timeout {
             config.set("session.timeout.ms", timeout.as_millis().to_string());
@@ -97,29 +95,33 @@ impl Consumer {
         if let Some(interval) = options.poll_interval_max {
             config.set("max.poll.interval.ms", interval.as_millis().to_string());
         }
-        let names = Topics::new(topics, &doing)?;
-        let context = Context::of_member(names.clone());
-        let client = BaseConsumer::from_config_and_context(&config, context)
+        let topic_c = CString::new(topic)
+            .map_err(|_| KafkaError::Config(format!("{doing}: zero byte in the name")))?;
+        let client = BaseConsumer::from_config_and_context(&config, Context::default())
             .map_err(|error| KafkaError::from_rdkafka(&doing, &error))?;
-        client.subscribe(topics).map_err(|error| KafkaError::from_rdkafka(&doing, &error))?;
-        let (handle, closing) = ConsumerHandle::new(client, names);
+        client.subscribe(&[topic]).map_err(|error| KafkaError::from_rdkafka(&doing, &error))?;
+        let (handle, closing) = ConsumerHandle::new(client, topic);
         let handle = Arc::new(handle);
         let events = Queue::of_consumer(handle.clone())
             .ok_or_else(|| KafkaError::recover(&doing, "no queue for group events", None))?;
         let queue = Queue::new(handle.clone());
+        let (group, topic) = (group.to_owned(), topic.to_owned());
         Ok(Consumer {
             queue,
             events,
             handle,
             closing,
-            group: group.to_owned(),
+            group,
+            topic,
+            topic_c,
             shown: false,
             next: BTreeMap::new(),
         })
     }
 
-    fn topics(&self) -> &Topics {
-        self.handle.topics()
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        &self.topic
     }
 
     fn client(&self) -> &BaseConsumer<Context> {
@@ -138,7 +140,7 @@ impl Consumer {
             return Some(Rebalance::Error(error));
         }
         if let Some(error) = self.context().take_trouble() {
-            let doing = format!("{} as a member of group {}", self.doing("reading"), self.group);
+            let doing = format!("reading topic {} as a member of group {}", self.topic, self.group);
             return Some(Rebalance::Error(error.refused_while(&doing)));
         }
         let event = self.context().next_rebalance();
@@ -165,12 +167,12 @@ impl Consumer {
 
     /// Takes partitions over from these offsets (the next to read), and answers an `Assigned`
     /// event: also with an empty list, when there is nothing to add.
-    pub fn assign(&mut self, partitions: &[(TopicPartition, i64)]) -> Result<(), KafkaError> {
+    pub fn assign(&mut self, partitions: &[(i32, i64)]) -> Result<(), KafkaError> {
         // Before the assignment, so that no message can come in beside the queue.
-        for &(at, _) in partitions {
-            self.queue.take_partition(at)?;
+        for (partition, _) in partitions {
+            self.queue.take_partition(&self.topic_c, *partition)?;
         }
-        let offsets = self.topics().offsets(partitions)?;
+        let offsets = self.offsets(partitions)?;
         self.client()
             .incremental_assign(&offsets)
             .map_err(|error| self.failed("taking partitions over", &error))?;
@@ -181,9 +183,9 @@ impl Consumer {
 
     /// Gives partitions up, and answers a `Revoked` or `Lost` event. Messages of them that are
     /// still queued are discarded.
-    pub fn unassign(&mut self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
+    pub fn unassign(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
         self.client()
-            .incremental_unassign(&self.topics().list(partitions))
+            .incremental_unassign(&list(&self.topic, partitions))
             .map_err(|error| self.failed("giving partitions up", &error))?;
         self.next.retain(|partition, _| !partitions.contains(partition));
         self.keep_positions()?;
@@ -198,10 +200,10 @@ impl Consumer {
         if self.next.is_empty() {
             return Ok(());
         }
-        let next: Vec<_> = self.next.iter().map(|(at, offset)| (*at, *offset)).collect();
+        let next: Vec<(i32, i64)> = self.next.iter().map(|(p, offset)| (*p, *offset)).collect();
         // No time to wait: what was fetched before is outdated from here on, without an answer.
         self.client()
-            .seek_partitions(self.topics().offsets(&next)?, Duration::ZERO)
+            .seek_partitions(self.offsets(&next)?, Duration::ZERO)
             .map_err(|error| self.failed("going on after a rebalance", &error))?;
         Ok(())
     }
@@ -226,24 +228,19 @@ impl Consumer {
 
     /// Goes on reading assigned partitions at these offsets; what is queued of them is discarded.
     /// Messages fetched before belong to the past: drop them. Waits until it is done.
-    pub fn seek(
-        &mut self,
-        offsets: &[(TopicPartition, i64)],
-        timeout: Duration,
-    ) -> Result<(), KafkaError> {
+    pub fn seek(&mut self, offsets: &[(i32, i64)], timeout: Duration) -> Result<(), KafkaError> {
         let end = Instant::now() + timeout;
-        let mut left = offsets.to_vec();
+        let mut left: Vec<(i32, i64)> = offsets.to_vec();
         self.next.extend(offsets.iter().copied());
         while !left.is_empty() {
             let rest = end.saturating_duration_since(Instant::now());
             let done = self
                 .client()
-                .seek_partitions(self.topics().offsets(&left)?, rest)
+                .seek_partitions(self.offsets(&left)?, rest)
                 .map_err(|error| self.failed("seeking", &error))?;
             // A partition that was assigned a moment ago is not ready to seek.
-            let topics = self.handle.topics();
-            left.retain(|(at, _)| {
-                done.find_partition(topics.name(at.topic), at.partition)
+            left.retain(|(partition, _)| {
+                done.find_partition(&self.topic, *partition)
                     .is_none_or(|element| element.error().is_err())
             });
             if !left.is_empty() {
@@ -257,14 +254,14 @@ impl Consumer {
     }
 
     /// Stops fetching; what is queued already still comes.
-    pub fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
-        let paused = self.client().pause(&self.topics().list(partitions));
+    pub fn pause(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        let paused = self.client().pause(&list(&self.topic, partitions));
         paused.map_err(|error| self.failed("pausing", &error))
     }
 
     /// Fetches again, where it stopped.
-    pub fn resume(&mut self, partitions: &[TopicPartition]) -> Result<(), KafkaError> {
-        let resumed = self.client().resume(&self.topics().list(partitions));
+    pub fn resume(&mut self, partitions: &[i32]) -> Result<(), KafkaError> {
+        let resumed = self.client().resume(&list(&self.topic, partitions));
         resumed.map_err(|error| self.failed("resuming", &error))?;
         self.keep_positions()
     }
@@ -278,7 +275,7 @@ impl Consumer {
     /// For [`super::Producer::send_offsets`]; ask again after every rebalance.
     pub fn group_metadata(&self) -> Result<GroupMetadata, KafkaError> {
         match self.client().group_metadata() {
-            Some(metadata) => Ok(GroupMetadata::new(&self.group, metadata, self.topics().clone())),
+            Some(metadata) => Ok(GroupMetadata::new(&self.group, metadata)),
             None => Err(KafkaError::recover(self.doing("asking for group metadata"), "none", None)),
         }
     }
@@ -287,31 +284,23 @@ impl Consumer {
     /// Stable: waits for a predecessor's transaction that is still being completed.
     pub fn committed(
         &self,
-        partitions: &[TopicPartition],
+        partitions: &[i32],
         timeout: Duration,
-    ) -> Result<Vec<(TopicPartition, Option<i64>)>, KafkaError> {
-        committed(self.client(), self.topics(), partitions, timeout)
+    ) -> Result<Vec<(i32, Option<i64>)>, KafkaError> {
+        committed(self.client(), &self.topic, partitions, timeout)
     }
 
     /// Commits offsets (the next to read) for at-least-once delivery, and waits for the broker.
     /// `Recover` when the member lost its place in the group or the time ran out.
-    pub fn commit_sync(
-        &self,
-        offsets: &[(TopicPartition, i64)],
-        timeout: Duration,
-    ) -> Result<(), KafkaError> {
-        let list = self.topics().offsets(offsets)?;
+    pub fn commit_sync(&self, offsets: &[(i32, i64)], timeout: Duration) -> Result<(), KafkaError> {
+        let list = self.offsets(offsets)?;
         raw::commit_offsets(self.client(), &list, &self.doing("committing offsets"), timeout)
     }
 
     /// The oldest offset that is kept and the end of what is committed (the last stable offset).
-    pub fn watermarks(
-        &self,
-        at: TopicPartition,
-        timeout: Duration,
-    ) -> Result<(i64, i64), KafkaError> {
+    pub fn watermarks(&self, partition: i32, timeout: Duration) -> Result<(i64, i64), KafkaError> {
         self.client()
-            .fetch_watermarks(self.topics().name(at.topic), at.partition, timeout)
+            .fetch_watermarks(&self.topic, partition, timeout)
             .map_err(|error| self.failed("asking for watermarks", &error))
     }
 
@@ -319,12 +308,12 @@ impl Consumer {
     /// the epoch) or later; none where there is no such record.
     pub fn offsets_for_time(
         &self,
-        partitions: &[TopicPartition],
+        partitions: &[i32],
         timestamp: i64,
         timeout: Duration,
-    ) -> Result<Vec<(TopicPartition, Option<i64>)>, KafkaError> {
+    ) -> Result<Vec<(i32, Option<i64>)>, KafkaError> {
         let doing = self.doing("looking offsets up by time");
-        offsets_for_time(self.client(), self.topics(), partitions, timestamp, &doing, timeout)
+        offsets_for_time(self.client(), &self.topic, partitions, timestamp, &doing, timeout)
     }
 
     /// Leaves the group and closes; wait on the result to give the broker the time to notice.
@@ -335,9 +324,12 @@ impl Consumer {
         closing
     }
 
+    fn offsets(&self, offsets: &[(i32, i64)]) -> Result<TopicPartitionList, KafkaError> {
+        offset_list(&self.topic, offsets)
+    }
+
     fn doing(&self, what: &str) -> String {
-        let topics: Vec<_> = self.topics().names().collect();
-        format!("{what} of topic {}", topics.join(" and "))
+        format!("{what} of topic {}", self.topic)
     }
 
     fn failed(&self, what: &str, error: &rdkafka::error::KafkaError) -> KafkaError {
@@ -345,24 +337,36 @@ impl Consumer {
     }
 }
 
+/// Offsets as librdkafka takes them.
+pub(super) fn offset_list(
+    topic: &str,
+    offsets: &[(i32, i64)],
+) -> Result<TopicPartitionList, KafkaError> {
+    let mut list = TopicPartitionList::with_capacity(offsets.len());
+    for (partition, offset) in offsets {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*offset)).map_err(|error| {
+            let doing = format!("offset {offset} of partition {partition} of topic {topic}");
+            KafkaError::from_rdkafka(doing, &error)
+        })?;
+    }
+    Ok(list)
+}
+
 /// See [`Consumer::committed`].
 pub(super) fn committed(
     client: &BaseConsumer<Context>,
-    topics: &Topics,
-    partitions: &[TopicPartition],
+    topic: &str,
+    partitions: &[i32],
     timeout: Duration,
-) -> Result<Vec<(TopicPartition, Option<i64>)>, KafkaError> {
-    let doing = || {
-        let topics: Vec<_> = topics.names().collect();
-        format!("asking for committed offsets of topic {}", topics.join(" and "))
-    };
+) -> Result<Vec<(i32, Option<i64>)>, KafkaError> {
+    let doing = || format!("asking for committed offsets of topic {topic}");
     let end = Instant::now() + timeout;
     loop {
         let rest = end.saturating_duration_since(Instant::now());
         let answer = client
-            .committed_offsets(topics.list(partitions), rest)
+            .committed_offsets(list(topic, partitions), rest)
             .map_err(|error| KafkaError::from_rdkafka(doing(), &error))
-            .and_then(|answer| read_offsets(&answer, topics, &doing()));
+            .and_then(|answer| read_offsets(&answer, &doing()));
         match answer {
             // A transaction on these offsets is still open, or the coordinator moves.
             Err(error) if error.is_retry() && Instant::now() < end => thread::sleep(PAUSE),
@@ -374,9 +378,8 @@ pub(super) fn committed(
 
 fn read_offsets(
     answer: &TopicPartitionList,
-    topics: &Topics,
     doing: &str,
-) -> Result<Vec<(TopicPartition, Option<i64>)>, KafkaError> {
+) -> Result<Vec<(i32, Option<i64>)>, KafkaError> {
     let mut offsets = Vec::with_capacity(answer.count());
     for element in answer.elements() {
         element.error().map_err(|error| KafkaError::from_rdkafka(doing, &error))?;
@@ -384,7 +387,7 @@ fn read_offsets(
             Offset::Offset(offset) => Some(offset),
             _ => None,
         };
-        offsets.extend(topics.place(&element).map(|at| (at, offset)));
+        offsets.push((element.partition(), offset));
     }
     Ok(offsets)
 }
@@ -392,19 +395,19 @@ fn read_offsets(
 /// See [`Consumer::offsets_for_time`].
 pub(super) fn offsets_for_time(
     client: &BaseConsumer<Context>,
-    topics: &Topics,
-    partitions: &[TopicPartition],
+    topic: &str,
+    partitions: &[i32],
     timestamp: i64,
     doing: &str,
     timeout: Duration,
-) -> Result<Vec<(TopicPartition, Option<i64>)>, KafkaError> {
-    let times: Vec<_> = partitions.iter().map(|at| (*at, timestamp)).collect();
-    let answer =
-        client.offsets_for_times(topics.offsets(&times)?, timeout).map_err(|error| match error
-            .rdkafka_error_code()
-        {
+) -> Result<Vec<(i32, Option<i64>)>, KafkaError> {
+    let times: Vec<(i32, i64)> =
+        partitions.iter().map(|partition| (*partition, timestamp)).collect();
+    let answer = client.offsets_for_times(offset_list(topic, &times)?, timeout).map_err(
+        |error| match error.rdkafka_error_code() {
             Some(Code::OperationTimedOut) => KafkaError::timed_out(doing, timeout),
             _ => KafkaError::from_rdkafka(doing, &error),
-        })?;
-    read_offsets(&answer, topics, doing)
+        },
+    )?;
+    read_offsets(&answer, doing)
 }

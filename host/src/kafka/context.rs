@@ -16,7 +16,6 @@ use rdkafka::{ClientContext, TopicPartitionList};
 use super::consumer::Rebalance;
 use super::error::KafkaError;
 use super::log::ClientLog;
-use super::names::Topics;
 
 /// Errors kept until somebody looks; more of the same are dropped.
 const TROUBLES_MAX: usize = 64;
@@ -67,8 +66,6 @@ pub(super) struct Context {
     failures: Mutex<Failures>,
     troubles: Mutex<Vec<KafkaError>>,
     log: ClientLog,
-    /// The topics of a member of a group.
-    topics: Option<Topics>,
     /// The client is being dropped: nobody else will answer.
     closing: AtomicBool,
 }
@@ -79,11 +76,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Context {
-    /// Of a member of a group that reads these.
-    pub(super) fn of_member(topics: Topics) -> Self {
-        Self { topics: Some(topics), ..Self::default() }
-    }
-
     /// The first event that is not answered yet.
     pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
         lock(&self.rebalances).front().cloned()
@@ -172,9 +164,7 @@ impl ConsumerContext for Context {
             }
             return;
         }
-        let topics = self.topics.as_ref();
-        let place = |element| topics.and_then(|topics| topics.place(element));
-        let partitions = list.elements().iter().filter_map(place).collect();
+        let partitions = list.elements().iter().map(|element| element.partition()).collect();
         let event = if assigned {
             Rebalance::Assigned(partitions)
         } else if consumer.assignment_lost() {

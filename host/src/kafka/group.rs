@@ -9,8 +9,6 @@ use super::client::drop_in_background;
 use super::consumer::{self, GroupMetadata};
 use super::context::Context;
 use super::error::KafkaError;
-use super::names::Topics;
-use super::partition::TopicPartition;
 use super::raw;
 use super::settings::ClientSettings;
 use super::topics::Cluster;
@@ -64,11 +62,9 @@ pub fn committed_offsets(
     timeout: Duration,
 ) -> Result<Vec<(i32, Option<i64>)>, KafkaError> {
     let client = outsider(settings, group)?;
-    let places: Vec<TopicPartition> = partitions.iter().map(|&at| at.into()).collect();
-    let answer = Topics::new(&[topic], "asking for committed offsets")
-        .and_then(|topics| consumer::committed(&client, &topics, &places, timeout));
+    let answer = consumer::committed(&client, topic, partitions, timeout);
     drop_in_background(client);
-    Ok(answer?.into_iter().map(|(at, offset)| (at.partition, offset)).collect())
+    answer
 }
 
 /// Sets the offsets (the next to read) of a group that nobody is in; the broker refuses it while
@@ -92,9 +88,7 @@ pub fn commit_offsets(
     }
     let client = outsider(settings, group)?;
     let doing = format!("setting offsets of group {group} on topic {topic}");
-    let offsets: Vec<_> = offsets.iter().map(|&(at, offset)| (at.into(), offset)).collect();
-    let list = Topics::new(&[topic], &doing).and_then(|topics| topics.offsets(&offsets));
-    let answer = list.and_then(|list| {
+    let answer = consumer::offset_list(topic, offsets).and_then(|list| {
         let left = end.saturating_duration_since(Instant::now());
         raw::commit_offsets(&client, &list, &doing, left)
     });
@@ -102,19 +96,16 @@ pub fn commit_offsets(
     answer
 }
 
-/// For [`super::Producer::send_offsets`] of these topics in the name of a group without being in it. The broker
+/// For [`super::Producer::send_offsets`] in the name of a group without being in it. The broker
 /// takes such offsets also while the group has members: ask for them after sending.
 pub fn outside_metadata(
     settings: &ClientSettings,
     group: &str,
-    topics: &[&str],
 ) -> Result<GroupMetadata, KafkaError> {
-    let doing = format!("asking for metadata of group {group}");
-    let topics = Topics::new(topics, &doing)?;
     let client = outsider(settings, group)?;
     let metadata = client.group_metadata();
     drop_in_background(client);
-    metadata
-        .map(|metadata| GroupMetadata::new(group, metadata, topics))
-        .ok_or_else(|| KafkaError::recover(doing, "none", None))
+    metadata.map(|metadata| GroupMetadata::new(group, metadata)).ok_or_else(|| {
+        KafkaError::recover(format!("asking for metadata of group {group}"), "none", None)
+    })
 }

@@ -11,7 +11,6 @@ mod error;
 mod features;
 mod group;
 mod log;
-mod names;
 mod partition;
 mod producer;
 mod raw;
@@ -29,12 +28,12 @@ pub use error::{Failure, KafkaError};
 pub use features::{exactly_once_supported, reachable};
 pub use group::{Member, commit_offsets, committed_offsets, members, outside_metadata};
 pub use log::ClientLog;
-pub use partition::{TopicPartition, murmur2, partition_for_key};
+pub use partition::{murmur2, partition_for_key};
 pub use producer::{
     Mode, Producer, RETRY_FREE, RetryWatch, SendError, TopicHandle, may_have_retried,
 };
 pub use raw::{Headers, HeadersArg, Message, Messages, Pair};
-pub use remove::remove;
+pub use remove::{remove, remove_records};
 pub use restore::{Restored, StateReader};
 pub use settings::{ClientSettings, is_secret, property_problem, refused_property};
 pub use tail::Tail;

@@ -1,28 +1,4 @@
-//! Partitions: what names one, and which a key belongs to, as Java clients and librdkafka's `murmur2`
-//! decide it.
-
-/// A partition of one of the topics that a [`Consumer`](super::Consumer) reads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicPartition {
-    /// The topic's place among those of the consumer.
-    pub topic: usize,
-    /// The partition there; negative for the client itself, where an error has none.
-    pub partition: i32,
-}
-
-impl TopicPartition {
-    /// A partition of the topic at this place.
-    pub const fn new(topic: usize, partition: i32) -> Self {
-        Self { topic, partition }
-    }
-}
-
-/// A partition of the first topic, often the only one.
-impl From<i32> for TopicPartition {
-    fn from(partition: i32) -> Self {
-        Self::new(0, partition)
-    }
-}
+//! Which partition a key belongs to, as Java clients and librdkafka's `murmur2` decide it.
 
 /// Java's `Utils.murmur2`, the 32-bit hash of a key.
 pub fn murmur2(key: &[u8]) -> u32 {

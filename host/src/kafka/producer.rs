@@ -11,10 +11,9 @@ use rdkafka::producer::{BaseRecord, Producer as _, ThreadedProducer};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::client::ProducerHandle;
-use super::consumer::GroupMetadata;
+use super::consumer::{GroupMetadata, offset_list};
 use super::context::{Context, DeliveryFailure};
 use super::error::KafkaError;
-use super::partition::TopicPartition;
 use super::raw::{self, HeadersArg, Record};
 use super::settings::ClientSettings;
 
@@ -241,16 +240,20 @@ impl Producer {
         }
     }
 
-    /// Puts offsets (the next to read) of what the group's consumer reads into the transaction. Returns
-    /// the time it took, for [`RetryWatch`]. `Retry`: the same call again.
+    /// Puts offsets (the next to read) of the input into the transaction. Returns the time it took,
+    /// for [`RetryWatch`]. `Retry`: the same call again.
     pub fn send_offsets(
         &self,
-        offsets: &[(TopicPartition, i64)],
+        offsets: &[(i32, i64)],
+        topic: &str,
         group: &GroupMetadata,
         timeout: Duration,
     ) -> Result<Duration, KafkaError> {
-        let doing = format!("putting offsets for group {} into the transaction", group.group);
-        let list = group.topics.offsets(offsets)?;
+        let doing = format!(
+            "putting offsets of topic {topic} for group {} into the transaction",
+            group.group
+        );
+        let list = offset_list(topic, offsets)?;
         let (handle, metadata) = (self.handle.clone(), group.metadata.clone());
         let (sender, receiver) = mpsc::channel();
         self.timed("send offsets", || {

@@ -1,4 +1,5 @@
-//! Removing topics and groups, for those who made them for a short while, as `host bench` does.
+//! Removing topics and groups, for those who made them for a short while, as `host bench` does; and
+//! records that nobody reads again.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::types::RDKafkaErrorCode as Code;
 
 use super::client::drop_in_background;
+use super::consumer::offset_list;
 use super::context::Context;
 use super::error::KafkaError;
 use super::settings::ClientSettings;
@@ -31,6 +33,27 @@ pub fn remove(
     let topics_gone = remove_topics(&admin, topics, end);
     drop_in_background(admin);
     topics_gone.and(groups_gone)
+}
+
+/// Removes the records of a topic that lie before these offsets.
+pub fn remove_records(
+    settings: &ClientSettings,
+    topic: &str,
+    before: &[(i32, i64)],
+    timeout: Duration,
+) -> Result<(), KafkaError> {
+    let end = Instant::now() + timeout;
+    let doing = format!("removing records of topic {topic}");
+    let offsets = offset_list(topic, before)?;
+    let admin = AdminClient::from_config_and_context(&settings.admin(), Context::default())
+        .map_err(|error| KafkaError::from_rdkafka("starting an admin client", &error))?;
+    let answer = wait(admin.delete_records(&offsets, &options(end)), end);
+    drop_in_background(admin);
+    let answer = answer
+        .ok_or_else(|| KafkaError::timed_out(&doing, timeout))?
+        .map_err(|error| KafkaError::from_rdkafka(&doing, &error))?;
+    let wrong = answer.elements().iter().find_map(|element| element.error().err());
+    wrong.map_or(Ok(()), |error| Err(KafkaError::from_rdkafka(&doing, &error)))
 }
 
 fn options(end: Instant) -> AdminOptions {

@@ -1,5 +1,7 @@
 //! Reading back one partition of a compacted topic, with nothing committed left out.
 
+use std::cell::Cell;
+use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -13,7 +15,6 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::client::ConsumerHandle;
 use super::context::Context;
 use super::error::KafkaError;
-use super::names::Topics;
 use super::raw::{Message, Queue};
 use super::settings::ClientSettings;
 use super::topics::Cluster;
@@ -44,6 +45,7 @@ pub struct StateReader {
     queue: Queue,
     handle: Arc<ConsumerHandle>,
     topic: String,
+    topic_c: CString,
 }
 
 impl StateReader {
@@ -51,21 +53,22 @@ impl StateReader {
     /// librdkafka reads partitions in the name of one only.
     pub fn new(settings: &ClientSettings, group: &str, topic: &str) -> Result<Self, KafkaError> {
         let doing = format!("opening state topic {topic}");
-        let topics = Topics::new(&[topic], &doing)?;
+        let topic_c = CString::new(topic)
+            .map_err(|_| KafkaError::Config(format!("{doing}: zero byte in the name")))?;
         let uncommitted = Cluster::uncommitted(settings)?;
         let config = settings.consumer(Some(group), "read_committed");
         let client = BaseConsumer::from_config_and_context(&config, Context::default())
             .map_err(|error| KafkaError::from_rdkafka(&doing, &error))?;
-        let (handle, _) = ConsumerHandle::new(client, topics);
+        let (handle, _) = ConsumerHandle::new(client, topic);
         let handle = Arc::new(handle);
         let queue = Queue::new(handle.clone());
-        Ok(StateReader { uncommitted, queue, handle, topic: topic.to_owned() })
+        Ok(StateReader { uncommitted, queue, handle, topic: topic.to_owned(), topic_c })
     }
 
     /// Gives every committed record of the partition to `record`, from the first to the last. Must
     /// be called *after* the committed offset was asked for, so that what was committed with it is
-    /// there. Waits for transactions that are open at the start, as long as `timeout`; looks at
-    /// `stop` ten times a second, but for a question to a broker that takes its 2 s.
+    /// there. Waits for transactions that are open at the start, and for each next record, as long as
+    /// `timeout`; looks at `stop` ten times a second, but for a question to a broker that takes its 2 s.
     pub fn read(
         &mut self,
         partition: i32,
@@ -75,13 +78,13 @@ impl StateReader {
     ) -> Result<Restored, KafkaError> {
         let end = Instant::now() + timeout;
         let doing = format!("restoring partition {partition} of topic {}", self.topic);
-        let wait = Wait { doing, end, timeout, stop };
+        let wait = Wait { doing, end: Cell::new(end), timeout, stop };
         let (low, high) = self.end_of_everything(partition, &wait)?;
         if low == high {
             return Ok(Restored { end: high, ..Restored::default() });
         }
         self.await_stable(partition, high, &wait)?;
-        self.queue.take_partition(partition.into())?;
+        self.queue.take_partition(&self.topic_c, partition)?;
         let client = self.handle.client();
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, partition, Offset::Beginning)
@@ -129,6 +132,9 @@ impl StateReader {
             while self.handle.client().poll(Duration::ZERO).is_some() {}
             let read = || format!("read {} records of those up to offset {high}", restored.records);
             let batch = self.queue.consume(BATCH, SLICE.min(wait.left(read)?));
+            if !batch.is_empty() {
+                wait.moved();
+            }
             for message in batch.iter() {
                 restored.records += 1;
                 let size = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len) as u64;
@@ -149,18 +155,23 @@ impl StateReader {
 /// How long, and until whose flag.
 struct Wait<'a> {
     doing: String,
-    end: Instant,
+    end: Cell<Instant>,
     timeout: Duration,
     stop: &'a AtomicBool,
 }
 
 impl Wait<'_> {
+    /// It goes on: a large state may take as long as it takes.
+    fn moved(&self) {
+        self.end.set(Instant::now() + self.timeout);
+    }
+
     /// What is left of the time; `state` says in the error how far it came.
     fn left(&self, state: impl FnOnce() -> String) -> Result<Duration, KafkaError> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(KafkaError::Stopped(self.doing.clone()));
         }
-        let left = self.end.saturating_duration_since(Instant::now());
+        let left = self.end.get().saturating_duration_since(Instant::now());
         if left.is_zero() {
             let why = format!("not done within {:?}: {}", self.timeout, state());
             return Err(KafkaError::recover(&*self.doing, why, Some(Code::OperationTimedOut)));

@@ -1,5 +1,6 @@
 //! Reading a topic from its start on, for as long as one likes, without a group.
 
+use std::ffi::CString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,6 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::client::ConsumerHandle;
 use super::context::Context;
 use super::error::KafkaError;
-use super::names::Topics;
 use super::raw::{Messages, Queue};
 use super::settings::ClientSettings;
 
@@ -33,12 +33,14 @@ impl Tail {
         let config = settings.consumer(Some(group), "read_committed");
         let client = BaseConsumer::from_config_and_context(&config, Context::default())
             .map_err(|error| KafkaError::from_rdkafka(&doing, &error))?;
-        let (handle, _) = ConsumerHandle::new(client, Topics::new(&[topic], &doing)?);
+        let topic_c = CString::new(topic)
+            .map_err(|_| KafkaError::Config(format!("{doing}: zero byte in the name")))?;
+        let (handle, _) = ConsumerHandle::new(client, topic);
         let handle = Arc::new(handle);
         let queue = Queue::new(handle.clone());
         let mut list = TopicPartitionList::new();
         for partition in 0..partitions {
-            queue.take_partition(partition.into())?;
+            queue.take_partition(&topic_c, partition)?;
             list.add_partition_offset(topic, partition, Offset::Beginning)
                 .map_err(|error| KafkaError::from_rdkafka(&doing, &error))?;
         }

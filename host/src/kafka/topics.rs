@@ -20,7 +20,6 @@ use super::client::drop_in_background;
 use super::consumer;
 use super::context::Context;
 use super::error::{Failure, KafkaError};
-use super::names::Topics;
 use super::settings::ClientSettings;
 
 /// The pause between two looks at a topic that is being made.
@@ -116,12 +115,7 @@ impl Cluster {
         timeout: Duration,
     ) -> Result<Vec<(i32, Option<i64>)>, KafkaError> {
         let doing = format!("looking offsets of topic {topic} up by time");
-        let topics = Topics::new(&[topic], &doing)?;
-        let places: Vec<_> = partitions.iter().map(|&at| at.into()).collect();
-        let client = self.client();
-        let found =
-            consumer::offsets_for_time(client, &topics, &places, timestamp, &doing, timeout)?;
-        Ok(found.into_iter().map(|(at, offset)| (at.partition, offset)).collect())
+        consumer::offsets_for_time(self.client(), topic, partitions, timestamp, &doing, timeout)
     }
 }
 

@@ -11,15 +11,11 @@ use rdkafka::producer::BaseRecord;
 use super::client::drop_in_background;
 use super::consumer::GroupMetadata;
 use super::error::KafkaError;
-use super::names::Topics;
 use super::producer::Producer;
 use super::settings::ClientSettings;
 
 /// A consumer that is polled, and whose group rdkafka looks after.
-pub struct UsualConsumer {
-    client: Option<BaseConsumer<DefaultConsumerContext>>,
-    topics: Topics,
-}
+pub struct UsualConsumer(Option<BaseConsumer<DefaultConsumerContext>>);
 
 /// A record that was polled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +37,11 @@ impl UsualConsumer {
         let client = BaseConsumer::from_config_and_context(&config, DefaultConsumerContext)
             .map_err(|error| KafkaError::from_rdkafka(&doing, &error))?;
         client.subscribe(&[topic]).map_err(|error| KafkaError::from_rdkafka(&doing, &error))?;
-        let topics = Topics::new(&[topic], &doing)?;
-        Ok(Self { client: Some(client), topics })
+        Ok(Self(Some(client)))
     }
 
     fn client(&self) -> &BaseConsumer<DefaultConsumerContext> {
-        self.client.as_ref().expect("taken by drop only")
+        self.0.as_ref().expect("taken by drop only")
     }
 
     /// For [`Producer::send_offsets`].
@@ -54,10 +49,7 @@ impl UsualConsumer {
         let metadata = self.client().group_metadata();
         let none = || KafkaError::recover("asking for group metadata", "none", None);
         // The name is for error texts only, and the bench has one group.
-        let topics = self.topics.clone();
-        metadata
-            .map(|metadata| GroupMetadata::new("of the bench", metadata, topics))
-            .ok_or_else(none)
+        metadata.map(|metadata| GroupMetadata::new("of the bench", metadata)).ok_or_else(none)
     }
 
     /// Waits for a record, at most so long, and sends it to topic `to` with its key and timestamp
@@ -88,7 +80,7 @@ impl UsualConsumer {
 
 impl Drop for UsualConsumer {
     fn drop(&mut self) {
-        if let Some(client) = self.client.take() {
+        if let Some(client) = self.0.take() {
             drop_in_background(client);
         }
     }

@@ -141,23 +141,35 @@ impl Frontier {
         self.partitions.get(&partition)
     }
 
-    /// The greatest watermark of the input partitions but this one: for
-    /// [`Watch::close_idle`](super::Watch::close_idle).
+    /// How far an input partition may go that is idle itself, for
+    /// [`Watch::close_idle`](super::Watch::close_idle): as far as the last of the others that are
+    /// not, since these hold every window up anyway; if all are idle, as far as the furthest.
     pub fn others(&self, window: &str, definition: &str, partition: i32) -> Option<i64> {
         let others = self.partitions.values().filter(|other| other.partition != partition);
-        others.filter_map(|other| other.window(window, definition)?.watermark).max()
+        let others = others.filter_map(|other| other.window(window, definition));
+        let (mut last, mut furthest) = (None::<i64>, None);
+        for other in others {
+            let Some(watermark) = other.watermark else { continue };
+            // The clock has not moved it.
+            if other.seen == Some(watermark) {
+                last = Some(last.map_or(watermark, |last| last.min(watermark)));
+            }
+            furthest = furthest.max(Some(watermark));
+        }
+        last.or(furthest)
     }
 
     /// Where a partition of which nothing is stored must begin, if it is one that the input got after
-    /// the pipeline had begun: with the greatest watermark of the others, so that nothing of it counts
-    /// in windows that may be final. None for one that was there from the start.
+    /// the pipeline had begun: with the least watermark of the others, so that nothing of it counts in
+    /// windows that are final. None for one that was there from the start.
     pub fn beginning_of_new(&self, partition: i32, inputs: i32) -> Option<Progress> {
         let is_new = self.partitions.values().any(|other| other.began <= partition);
         let mut windows: BTreeMap<String, WindowProgress> = BTreeMap::new();
         for (name, other) in self.partitions.values().flat_map(|other| &other.windows) {
-            let furthest = windows.entry(name.clone()).or_insert_with(|| other.clone());
-            furthest.watermark = furthest.watermark.max(other.watermark);
-            furthest.seen = None;
+            let last = windows.entry(name.clone()).or_insert_with(|| other.clone());
+            // None is less than any.
+            last.watermark = last.watermark.min(other.watermark);
+            last.seen = None;
         }
         is_new.then_some(Progress { partition, next_offset: 0, began: inputs, windows })
     }

@@ -98,8 +98,8 @@ impl Watch {
     /// - where the last window closes that holds the latest event, if that is `idle` ago by the
     ///   wall clock: events that come late by less are still counted, and windows of a time far in
     ///   the future close nothing;
-    /// - `others`, the greatest watermark of the other partitions, if it closes anything: so a
-    ///   partition without events holds nothing up.
+    /// - `others`, see [`Frontier::others`](super::Frontier::others), but no further than to now, if it
+    ///   closes anything: so a partition without events holds nothing up.
     ///
     /// After that it stays until there are new events.
     pub fn close_idle(&mut self, silent_since: i64, now: i64, others: Option<i64>) -> bool {
@@ -126,6 +126,8 @@ impl Watch {
             ends.map(|end| end.saturating_add(grace)).find(|at| *at <= last)
         });
         let closed = self.closed();
+        // A time to come may be a mistake of one partition.
+        let others = others.map(|at| at.min(now));
         let others = others.filter(|at| Some(self.spec.closed_at(*at)) > closed);
         own.max(others).filter(|at| Some(*at) > self.watermark)
     }

@@ -7,12 +7,12 @@ use std::time::Instant;
 use super::dead_letter::Why;
 use super::failure::Failure;
 use super::headers;
-use super::job::REPARTITION;
 use super::poison::{Cut, Tag};
+use super::reader::{At, Hop};
 use super::run::{Worker, wall_millis};
 use super::sink::Out;
 use crate::chain::{self, Copied, Header, Payload, Processed, Record};
-use crate::kafka::{HeadersArg, Message, Messages, Pair, TopicPartition};
+use crate::kafka::{HeadersArg, Message, Messages, Pair};
 use crate::shadow::Feed;
 use crate::window::{Events, Late, Origin, rfc3339};
 
@@ -30,16 +30,10 @@ impl Worker {
         let mut bytes = 0;
         let mut held = None;
         for message in messages.iter() {
-            let at = TopicPartition::new(message.topic, message.partition);
-            if held != Some(at) {
-                self.expect_held(at)?;
-                held = Some(at);
+            if held != Some(message.partition) {
+                self.expect_held(message.partition.into())?;
+                held = Some(message.partition);
             }
-            if at.topic == REPARTITION {
-                self.merge(&message)?;
-                continue;
-            }
-            self.tally.records_in += 1;
             if self.is_too_large(&message)? {
                 continue;
             }
@@ -56,16 +50,28 @@ impl Worker {
         if !batch.is_empty() {
             self.run_batch(&batch)?;
         }
-        self.advance(messages);
+        self.advance(Hop::First, messages);
+        self.tally.records_in += messages.len() as u64;
+        Ok(())
+    }
+
+    /// Takes partial counts in.
+    pub(super) fn process_counts(&mut self, messages: &Messages) -> Result<(), Failure> {
+        self.begin()?;
+        for message in messages.iter() {
+            self.expect_held(At::new(Hop::Second, message.partition))?;
+            self.merge(&message)?;
+        }
+        self.advance(Hop::Second, messages);
         Ok(())
     }
 
     /// A record of a partition that is not taken over would be written without its offset.
-    fn expect_held(&self, at: TopicPartition) -> Result<(), Failure> {
+    fn expect_held(&self, at: At) -> Result<(), Failure> {
         if self.held.contains_key(&at) {
             return Ok(());
         }
-        let (topic, partition) = (self.job.read_topic(at.topic), at.partition);
+        let (topic, partition) = (self.job.topic(at.hop), at.partition);
         Err(Failure::Rejoin(format!(
             "a record of {topic} partition {partition} came in, which this worker does not hold"
         )))
@@ -85,22 +91,22 @@ impl Worker {
 
     /// Notes how far each partition is processed. Offsets come from messages, never from a
     /// client's position.
-    fn advance(&mut self, messages: &Messages) {
-        let mut last: Option<(TopicPartition, i64)> = None;
+    fn advance(&mut self, hop: Hop, messages: &Messages) {
+        let mut last: Option<(i32, i64)> = None;
         for place in messages.places() {
             match last {
-                Some((at, _)) if at == place.0 => {}
-                Some((at, offset)) => self.processed(at, offset),
+                Some((partition, _)) if partition == place.0 => {}
+                Some((partition, offset)) => self.processed(At::new(hop, partition), offset),
                 None => {}
             }
             last = Some(place);
         }
-        if let Some((at, offset)) = last {
-            self.processed(at, offset);
+        if let Some((partition, offset)) = last {
+            self.processed(At::new(hop, partition), offset);
         }
     }
 
-    fn processed(&mut self, at: TopicPartition, offset: i64) {
+    fn processed(&mut self, at: At, offset: i64) {
         if let Some(held) = self.held.get_mut(&at) {
             held.next_offset = offset + 1;
             held.end_offset = held.end_offset.max(offset + 1);

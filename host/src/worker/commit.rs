@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use super::control::Control;
 use super::failure::Failure;
-use super::job::{Delivery, INPUT};
+use super::job::Delivery;
+use super::reader::{At, Hop, by_hop};
 use super::run::{Event, Worker, wall_millis};
-use crate::kafka::TopicPartition;
+use super::sink::GroupOffsets;
+use crate::kafka::KafkaError;
 use crate::window::ClosedWindow;
 
 /// How long committing offsets without a transaction may take.
@@ -108,7 +110,7 @@ impl Worker {
         Ok(Written { started, closed })
     }
 
-    pub(super) fn touched(&self) -> impl Iterator<Item = (TopicPartition, i64)> {
+    pub(super) fn touched(&self) -> impl Iterator<Item = (At, i64)> {
         let touched = self.held.iter().filter(|(_, held)| held.is_touched);
         touched.map(|(at, held)| (*at, held.next_offset))
     }
@@ -123,41 +125,52 @@ impl Worker {
         }
     }
 
+    /// The hops of which this worker has partitions.
+    fn held_hops(&self) -> impl Iterator<Item = Hop> {
+        let held = |hop: &Hop| self.held.keys().any(|at| at.hop == *hop);
+        self.job.hops().iter().copied().filter(held)
+    }
+
     fn check_membership(&self) -> Result<(), Failure> {
-        let consumer = self.consumer.as_ref().expect("it gave the partitions");
-        if consumer.assignment_lost() {
-            return Err(Failure::Recover("the group went on without this worker".into()));
+        for hop in self.held_hops() {
+            if self.readers.of(hop).consumer.assignment_lost() {
+                return Err(Failure::Recover("the group went on without this worker".into()));
+            }
+            self.check_member(hop)?;
         }
-        self.check_member()
+        Ok(())
     }
 
     /// Under another member id somebody else may own the partitions as well (rule 2).
-    pub(super) fn check_member(&self) -> Result<(), Failure> {
-        let consumer = self.consumer.as_ref().expect("it gave the partitions");
-        let member = consumer.member_id();
-        if member != self.member {
+    pub(super) fn check_member(&self, hop: Hop) -> Result<(), Failure> {
+        let reader = self.readers.of(hop);
+        let member = reader.consumer.member_id();
+        if member != reader.member {
             return Err(Failure::Rejoin(format!(
                 "this worker is another member of the group now ({:?}, not {:?})",
                 member.unwrap_or_default(),
-                self.member.as_deref().unwrap_or_default()
+                reader.member.as_deref().unwrap_or_default()
             )));
         }
         Ok(())
     }
 
-    fn commit_offsets(&self, offsets: &[(TopicPartition, i64)]) -> Result<Offsets, Failure> {
-        let consumer = self.consumer.as_ref().expect("it gave the partitions");
+    fn commit_offsets(&self, offsets: &[(At, i64)]) -> Result<Offsets, Failure> {
         match self.job.delivery {
             Delivery::ExactlyOnce => {
-                let group = consumer.group_metadata()?;
+                let groups = by_hop(offsets).map(|(hop, offsets)| {
+                    let group = self.readers.of(hop).consumer.group_metadata()?;
+                    Ok(GroupOffsets { topic: self.job.topic(hop), offsets, group })
+                });
+                let groups: Vec<_> = groups.collect::<Result<_, KafkaError>>()?;
                 let sink = self.sink.as_ref().expect("begin made it");
-                let committed = sink.commit(offsets, &group)?;
+                let committed = sink.commit(&groups)?;
                 if Control::OffsetsOutsideTransaction.is_on() {
-                    consumer.commit_sync(offsets, COMMIT_OFFSETS)?;
+                    self.commit_sync(offsets)?;
                 }
                 Ok(Offsets::Committed { must_replace: committed.may_have_retried })
             }
-            Delivery::AtLeastOnce => match consumer.commit_sync(offsets, COMMIT_OFFSETS) {
+            Delivery::AtLeastOnce => match self.commit_sync(offsets) {
                 Ok(()) => Ok(Offsets::Committed { must_replace: false }),
                 Err(error) if error.is_of_rebalance() => Ok(Offsets::Refused(error.to_string())),
                 Err(error) => Err(error.into()),
@@ -165,8 +178,14 @@ impl Worker {
         }
     }
 
+    fn commit_sync(&self, offsets: &[(At, i64)]) -> Result<(), KafkaError> {
+        by_hop(offsets).try_for_each(|(hop, offsets)| {
+            self.readers.of(hop).consumer.commit_sync(&offsets, COMMIT_OFFSETS)
+        })
+    }
+
     /// What follows from a commit, now that it is true.
-    fn committed(&mut self, written: Written, offsets: &[(TopicPartition, i64)]) {
+    fn committed(&mut self, written: Written, offsets: &[(At, i64)]) {
         let Written { started, closed } = written;
         self.uncommitted_since = None;
         self.has_dropped = false;
@@ -174,8 +193,11 @@ impl Worker {
         for held in self.held.values_mut() {
             held.is_touched = false;
         }
-        for &(at, next_offset) in offsets.iter().filter(|(at, _)| at.topic == INPUT) {
-            self.poison.forget_below(at.partition, next_offset);
+        for &(at, next_offset) in offsets {
+            match at.hop {
+                Hop::First => self.poison.forget_below(at.partition, next_offset),
+                Hop::Second => self.merged.note(at.partition, next_offset),
+            }
         }
         let counters = &self.status.counters;
         counters.commits.fetch_add(1, Relaxed);

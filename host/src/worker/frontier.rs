@@ -24,7 +24,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct SharedFrontier(Arc<Mutex<Frontier>>);
 
 impl SharedFrontier {
-    /// The greatest watermark of the other partitions in this window; none if none has any.
+    /// See [`Frontier::others`]; none if no other partition has a watermark in this window.
     pub fn others(&self, spec: &WindowSpec, partition: i32) -> Option<i64> {
         self.with(|frontier| frontier.others(&spec.name, &spec.definition_hash(), partition))
     }

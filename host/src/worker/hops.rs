@@ -2,9 +2,10 @@
 //! from there into the results. Both in the transaction in which what they come of is committed.
 
 use super::failure::Failure;
-use super::job::{HopTopics, INPUT, REPARTITION};
+use super::job::HopTopics;
+use super::reader::{At, Hop};
 use super::run::Worker;
-use crate::kafka::{Message, TopicPartition, partition_for_key};
+use crate::kafka::{Message, partition_for_key};
 use crate::window::{
     ClosedWindow, Merge, Orphan, Records, Taken, Watch, write_deltas, write_progress,
 };
@@ -26,7 +27,7 @@ impl Worker {
     }
 
     /// Takes restored windows of a partition in, in the place of what is held of it.
-    pub(super) fn adopt(&mut self, at: TopicPartition, restored: Restored) {
+    pub(super) fn adopt(&mut self, at: At, restored: Restored) {
         match restored {
             Restored::Watches(watches) => {
                 for (windows, watch) in self.windows.iter_mut().zip(watches) {
@@ -38,13 +39,10 @@ impl Worker {
     }
 
     /// Forgets the windows of a partition.
-    pub(super) fn release(&mut self, at: TopicPartition) {
-        if at.topic == REPARTITION {
-            self.merges.remove(&at.partition);
-        } else {
-            for windows in &mut self.windows {
-                windows.release(at.partition);
-            }
+    pub(super) fn release(&mut self, at: At) {
+        match at.hop {
+            Hop::First => self.windows.iter_mut().for_each(|it| drop(it.release(at.partition))),
+            Hop::Second => drop(self.merges.remove(&at.partition)),
         }
     }
 
@@ -95,7 +93,7 @@ impl Worker {
         let inputs = self.job.input_partitions;
         let sink = self.sink.as_ref().expect("begin made it");
         let mut to: Vec<Records> = vec![Records::default(); merges as usize];
-        let touched: Vec<_> = self.touched().filter(|(at, _)| at.topic == INPUT).collect();
+        let touched: Vec<_> = self.touched().filter(|(at, _)| at.hop == Hop::First).collect();
         for (at, next_offset) in touched {
             write_deltas(
                 &mut self.windows,
@@ -125,7 +123,7 @@ impl Worker {
         let mut records = Records::default();
         for (at, next_offset) in touched {
             records.clear();
-            if at.topic == INPUT {
+            if at.hop == Hop::First {
                 write_progress(&mut self.windows, at.partition, next_offset, &mut records);
                 sink.progress(at.partition % progress, &records)?;
             } else if let Some(merge) = self.merges.get_mut(&at.partition) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::failure::Failure;
-use super::job::INPUT;
+use super::reader::Hop;
 use super::run::{Held, IDLE_QUESTION, Worker, wall_millis};
 
 /// How often partitions are asked whether they have fallen silent.
@@ -24,7 +24,7 @@ impl Worker {
         self.idle_checked = Instant::now();
         let now = wall_millis();
         let mut moved = false;
-        for (&at, held) in self.held.iter_mut().filter(|(at, _)| at.topic == INPUT) {
+        for (&at, held) in self.held.iter_mut().filter(|(at, _)| at.hop == Hop::First) {
             let Some(since) = idle_since(held, now) else { continue };
             let partition = at.partition;
             let mut due = Vec::new();
@@ -39,8 +39,8 @@ impl Worker {
             }
             if held.silent_since.is_some() {
                 self.status.step("asking for the end of a silent partition");
-                let consumer = self.consumer.as_ref().expect("answer_rebalances makes it");
-                match consumer.watermarks(at, IDLE_QUESTION) {
+                let consumer = &self.readers.of(Hop::First).consumer;
+                match consumer.watermarks(partition, IDLE_QUESTION) {
                     Ok((_, end)) if end <= held.end_offset => {}
                     Ok(_) => {
                         held.silent_since = Some(now);

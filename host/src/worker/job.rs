@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::failure::Failure;
-use crate::kafka::{ClientSettings, TopicPartition};
+use super::reader::{At, Hop};
+use crate::kafka::ClientSettings;
 use crate::window::{StateError, WindowSpec};
 
 /// What a commit promises.
@@ -60,11 +61,6 @@ pub struct OutTopic {
     pub message_bytes_max: usize,
 }
 
-/// The place of the input among the topics that a worker reads.
-pub(super) const INPUT: usize = 0;
-/// The place of the repartition topic among them.
-pub(super) const REPARTITION: usize = 1;
-
 /// One window with the topic of its results.
 #[derive(Clone, Debug)]
 pub struct WindowJob {
@@ -85,12 +81,17 @@ pub struct HopTopics {
     pub state: OutTopic,
 }
 
+/// The group of a pipeline's second hop, by that of its first.
+pub fn merge_group(group: &str) -> String {
+    format!("{group}-windows")
+}
+
 /// The work of a process.
 #[derive(Clone, Debug)]
 pub struct Job {
     /// Brokers and what the user passes through.
     pub client: ClientSettings,
-    /// The consumer group.
+    /// The consumer group; [`merge_group`] tells that of the windows' second hop.
     pub group: String,
     /// The first parts of the transactional id, `<pipeline>/<instance>`; the worker's number follows.
     pub identity: String,
@@ -144,24 +145,32 @@ impl Job {
         }
     }
 
-    /// The topics that a worker reads.
-    pub fn read_topics(&self) -> Vec<&str> {
-        let hops = self.hops.iter().map(|hops| hops.repartition.name.as_str());
-        std::iter::once(&*self.input).chain(hops).collect()
+    /// The hops that there are.
+    pub(super) fn hops(&self) -> &'static [Hop] {
+        if self.hops.is_some() { &[Hop::First, Hop::Second] } else { &[Hop::First] }
     }
 
-    /// The topic at a place among [`Job::read_topics`].
-    pub fn read_topic(&self, topic: usize) -> &str {
-        match &self.hops {
-            Some(hops) if topic == REPARTITION => &hops.repartition.name,
+    /// The topic that a hop reads.
+    pub(super) fn topic(&self, hop: Hop) -> &str {
+        match (hop, &self.hops) {
+            (Hop::Second, Some(hops)) => &hops.repartition.name,
             _ => &self.input,
         }
     }
 
-    /// How many partitions of it a worker knows to deal with.
-    pub fn read_partitions(&self, topic: usize) -> i32 {
-        match &self.hops {
-            Some(hops) if topic == REPARTITION => hops.repartition.partitions,
+    /// The group that shares the topic's partitions. One for each hop: a group that read both could give
+    /// one worker all partitions of the input, and the other what is little work.
+    pub(super) fn group(&self, hop: Hop) -> String {
+        match hop {
+            Hop::First => self.group.clone(),
+            Hop::Second => merge_group(&self.group),
+        }
+    }
+
+    /// How many partitions of its topic a worker knows to deal with.
+    pub(super) fn partitions(&self, hop: Hop) -> i32 {
+        match (hop, &self.hops) {
+            (Hop::Second, Some(hops)) => hops.repartition.partitions,
             _ => self.input_partitions,
         }
     }
@@ -172,15 +181,12 @@ impl Job {
     }
 
     /// Partitions for the log: by topic.
-    pub fn show(
-        &self,
-        partitions: impl IntoIterator<Item = (TopicPartition, Option<i64>)>,
-    ) -> String {
+    pub(super) fn show(&self, partitions: impl IntoIterator<Item = (At, Option<i64>)>) -> String {
         let mut shown = String::new();
         let mut last = None;
         for (at, offset) in partitions {
-            let topic = self.read_topic(at.topic);
-            let _ = match (last == Some(at.topic), last) {
+            let topic = self.topic(at.hop);
+            let _ = match (last == Some(at.hop), last) {
                 (true, _) => write!(shown, ", {}", at.partition),
                 (false, None) => write!(shown, "{topic} {}", at.partition),
                 (false, Some(_)) => write!(shown, "; {topic} {}", at.partition),
@@ -188,7 +194,7 @@ impl Job {
             if let Some(offset) = offset {
                 let _ = write!(shown, " from {offset}");
             }
-            last = Some(at.topic);
+            last = Some(at.hop);
         }
         shown
     }

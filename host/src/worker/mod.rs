@@ -20,6 +20,8 @@ mod pause;
 mod poison;
 mod pool;
 mod publish;
+mod purge;
+mod reader;
 mod run;
 mod sample;
 mod sink;
@@ -32,7 +34,9 @@ mod tests;
 mod trial;
 
 pub use failure::{Failure, StopKind};
-pub use job::{Batching, Delivery, HopTopics, Job, OnExpired, OutTopic, Start, WindowJob};
+pub use job::{
+    Batching, Delivery, HopTopics, Job, OnExpired, OutTopic, Start, WindowJob, merge_group,
+};
 pub use offers::Offers;
 pub use pause::Pause;
 pub use pool::{Ended, Pool};

@@ -79,10 +79,10 @@ impl Worker {
     }
 
     fn ask_ends(&mut self) {
-        let consumer = self.consumer.as_ref().expect("answer_rebalances makes it");
         for (&at, held) in &mut self.held {
             self.status.step("asking for the ends of partitions");
-            match consumer.watermarks(at, IDLE_QUESTION) {
+            let consumer = &self.readers.of(at.hop).consumer;
+            match consumer.watermarks(at.partition, IDLE_QUESTION) {
                 Ok((_, end)) => held.log_end = end,
                 Err(error) => {
                     tracing::debug!(worker = self.number, ?at, %error, "end not known");

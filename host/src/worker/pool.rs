@@ -10,6 +10,7 @@ use super::frontier::SharedFrontier;
 use super::job::Job;
 use super::offers::Offers;
 use super::pause::Pause;
+use super::purge::Merged;
 use super::run::{Common, Event, Left, Worker};
 use super::status::WorkerStatus;
 use super::stop::Stop;
@@ -58,9 +59,10 @@ impl Pool {
     pub fn start(job: &Arc<Job>, offers: &Arc<Offers>, stop: &Stop) -> std::io::Result<Self> {
         let (sender, events) = channel();
         let pause = Pause::default();
-        let frontier = SharedFrontier::default();
+        let (frontier, merged) = (SharedFrontier::default(), Merged::default());
         if job.hops.is_some() {
             frontier.follow(job, stop)?;
+            merged.purge(job, stop)?;
         }
         let common = Common {
             stop: stop.clone(),
@@ -68,6 +70,7 @@ impl Pool {
             offers: offers.clone(),
             pause: pause.clone(),
             frontier,
+            merged,
         };
         let mut workers = Vec::new();
         for number in 0..offers.workers() {

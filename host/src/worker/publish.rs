@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::job::{INPUT, REPARTITION, WindowJob};
+use super::job::WindowJob;
+use super::reader::{At, Hop};
 use super::run::{Held, Worker};
 use super::status::{MergeStatus, MergeWindow, PartitionStatus, Snapshot};
-use crate::kafka::TopicPartition;
 use crate::window::{Merge, OpenWindow};
 
 /// How often a snapshot is published, at most.
@@ -31,7 +31,7 @@ impl Worker {
     pub(super) fn publish_now(&mut self) {
         let started = Instant::now();
         self.log_dead_letter();
-        let input = self.held.iter().filter(|(at, _)| at.topic == INPUT);
+        let input = self.held.iter().filter(|(at, _)| at.hop == Hop::First);
         self.status.publish(Snapshot {
             partitions: input
                 .map(|(at, held)| (at.partition, self.partition(at.partition, held)))
@@ -58,7 +58,7 @@ impl Worker {
     }
 
     fn merge_status(&self, partition: i32, merge: &Merge) -> MergeStatus {
-        let held = self.held.get(&TopicPartition::new(REPARTITION, partition));
+        let held = self.held.get(&At::new(Hop::Second, partition));
         let lag = |held: &Held| u64::try_from(held.end_offset - held.next_offset).unwrap_or(0);
         let window = |(place, job): (usize, &WindowJob)| MergeWindow {
             name: job.spec.name.clone(),

@@ -11,18 +11,20 @@ use super::control::Control;
 use super::failure::Failure;
 use super::frontier::SharedFrontier;
 use super::generation::Running;
-use super::job::{INPUT, Job};
+use super::job::Job;
 use super::missing::Missing;
 use super::offers::{Offers, Taken};
 use super::pause::{Pause, Rest};
 use super::poison::Poison;
+use super::purge::Merged;
+use super::reader::{At, Hop, Readers};
 use super::sink::Sink;
 use super::status::WorkerStatus;
 use super::stop::Stop;
 use super::tally::Tally;
 use super::trial::{Errors, Rates};
 use crate::chain::Chain;
-use crate::kafka::{Consumer, GroupOptions, KafkaError, Rebalance, TopicPartition};
+use crate::kafka::{KafkaError, Messages, Rebalance};
 use crate::shadow::Feed;
 use crate::window::{ClosedWindow, Merge, Windows};
 
@@ -83,6 +85,8 @@ pub struct Common {
     pub pause: Pause,
     /// How far all input partitions are.
     pub frontier: SharedFrontier,
+    /// What is merged and can go.
+    pub merged: Merged,
 }
 
 /// A worker: a member of the group with a producer and a chain of its own.
@@ -101,22 +105,22 @@ pub struct Worker {
     pub(super) feeds: Vec<Feed>,
     /// What the chain belongs to.
     pub(super) running: Running,
-    pub(super) consumer: Option<Consumer>,
-    /// The id under which partitions were assigned.
-    pub(super) member: Option<String>,
+    pub(super) readers: Readers,
     pub(super) sink: Option<Sink>,
-    pub(super) held: BTreeMap<TopicPartition, Held>,
+    pub(super) held: BTreeMap<At, Held>,
     /// Partitions that are assigned, but whose state and position are to be read again.
-    pub(super) adrift: Vec<TopicPartition>,
+    pub(super) adrift: Vec<At>,
     /// Where this worker began with partitions of which nothing was committed: a failure of the
     /// first commit must not choose again, and pass over what came in meanwhile.
-    pub(super) first_offsets: BTreeMap<TopicPartition, i64>,
+    pub(super) first_offsets: BTreeMap<At, i64>,
     /// The windows' first hop, over the input partitions.
     pub(super) windows: Vec<Windows>,
     /// Their second hop, by partition of the repartition topic.
     pub(super) merges: BTreeMap<i32, Merge>,
     /// How far all input partitions are, those of other workers and instances included.
     pub(super) frontier: SharedFrontier,
+    /// What is merged and can go.
+    pub(super) merged: Merged,
     /// When the first uncommitted record, or change of a window, came in.
     pub(super) uncommitted_since: Option<Instant>,
     /// What waits for its offsets to be taken; nothing may be added to it.
@@ -141,7 +145,7 @@ pub struct Worker {
 impl Worker {
     /// A worker that has not talked to any broker yet. `number` is unique in the process.
     pub fn new(job: Arc<Job>, number: usize, status: Arc<WorkerStatus>, common: Common) -> Self {
-        let Common { stop, events, offers, pause, frontier } = common;
+        let Common { stop, events, offers, pause, frontier, merged } = common;
         let Taken { trial, chain, feeds } = offers.take(number).expect("each has a first chain");
         let errors = Errors::new(chain.stage_names(), Rates::new());
         let windows = job.windows.iter().map(|window| Windows::new(window.spec.clone())).collect();
@@ -158,8 +162,7 @@ impl Worker {
             chain,
             feeds,
             running: Running::new(trial, number, errors),
-            consumer: None,
-            member: None,
+            readers: Readers::default(),
             sink: None,
             held: BTreeMap::new(),
             adrift: Vec::new(),
@@ -167,6 +170,7 @@ impl Worker {
             windows,
             merges: BTreeMap::new(),
             frontier,
+            merged,
             uncommitted_since: None,
             written: None,
             has_dropped: false,
@@ -236,7 +240,7 @@ impl Worker {
             let due = |since: Instant| since.elapsed() >= self.job.commit_interval;
             let is_held_up = Control::TimerByOutput.is_on()
                 && self.tally.records_out == 0
-                && self.touched().all(|(at, _)| at.topic == INPUT);
+                && self.touched().all(|(at, _)| at.hop == Hop::First);
             let is_due = self.uncommitted_since.is_some_and(due) && !is_held_up;
             let is_early = self.is_cautious()
                 || self.is_strained()
@@ -261,24 +265,42 @@ impl Worker {
                 left.min(self.job.batching.wait)
             }
         };
-        let batching = self.job.batching;
-        let consumer = self.consumer.as_mut().expect("answer_rebalances makes it");
-        let messages = consumer.fetch(batching.records, wait);
-        for (at, error) in messages.errors() {
-            self.consumer_trouble(*at, error)?;
+        let records = self.job.batching.records;
+        if self.job.hops.is_some() {
+            // What is there: the wait is for the input.
+            let consumer = &mut self.readers.of_mut(Hop::Second).consumer;
+            let messages = consumer.fetch(records, Duration::ZERO);
+            self.took(Hop::Second, &messages)?;
+        }
+        let messages = self.readers.of_mut(Hop::First).consumer.fetch(records, wait);
+        self.took(Hop::First, &messages)
+    }
+
+    /// What a fetch brought.
+    fn took(&mut self, hop: Hop, messages: &Messages) -> Result<(), Failure> {
+        for (partition, error) in messages.errors() {
+            self.consumer_trouble(At::new(hop, *partition), error)?;
         }
         if !messages.is_empty() {
-            self.missing.came_in(Instant::now());
-            self.step("running the chain");
-            self.process(&messages)?;
-            if std::mem::take(&mut self.is_sample_due) {
-                self.status.sample.look_at(&messages);
+            match hop {
+                Hop::First => {
+                    self.missing.came_in(Instant::now());
+                    self.step("running the chain");
+                    self.process(messages)?;
+                    if std::mem::take(&mut self.is_sample_due) {
+                        self.status.sample.look_at(messages);
+                    }
+                }
+                Hop::Second => {
+                    self.step("merging counts");
+                    self.process_counts(messages)?;
+                }
             }
         }
         let now = wall_millis();
-        for (at, end) in messages.ends() {
-            if let Some(held) = self.held.get_mut(at) {
-                held.end_offset = *end;
+        for &(partition, end) in messages.ends() {
+            if let Some(held) = self.held.get_mut(&At::new(hop, partition)) {
+                held.end_offset = end;
                 held.log_end = 0;
                 held.silent_since.get_or_insert(now);
                 held.quiet_since.get_or_insert(now);
@@ -289,7 +311,7 @@ impl Worker {
     }
 
     /// An error that the consumer reported instead of a record.
-    fn consumer_trouble(&self, at: TopicPartition, error: &KafkaError) -> Result<(), Failure> {
+    fn consumer_trouble(&self, at: At, error: &KafkaError) -> Result<(), Failure> {
         match error {
             KafkaError::Unreachable(_) | KafkaError::Retry(_) => {
                 tracing::debug!(worker = self.number, %error, "consumer");
@@ -297,58 +319,65 @@ impl Worker {
             }
             KafkaError::OffsetGone(_) if self.held.contains_key(&at) => {
                 // The take-over looks at what is there, and decides by `on_expired`.
-                let (topic, partition) = (self.job.read_topic(at.topic), at.partition);
+                let (topic, partition) = (self.job.topic(at.hop), at.partition);
                 Err(Failure::Recover(format!("reading {topic} partition {partition}: {error}")))
             }
             error => Err(error.clone().into()),
         }
     }
 
-    /// Serves the group: answers whatever it asks, and joins it if need be.
+    /// Serves the groups: answers whatever they ask, and joins them if need be.
     fn answer_rebalances(&mut self) -> Result<(), Failure> {
-        if self.consumer.is_none() {
-            let Job { client, group, .. } = &*self.job;
-            let topics = self.job.read_topics();
-            self.consumer = Some(Consumer::new(client, group, &topics, &GroupOptions::default())?);
+        for &hop in self.job.clone().hops() {
+            self.readers.join(&self.job, hop)?;
         }
-        loop {
-            let consumer = self.consumer.as_mut().expect("made above");
-            let Some(event) = consumer.poll_rebalance() else { return Ok(()) };
+        for &hop in self.job.clone().hops() {
+            self.answer(hop)?;
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, hop: Hop) -> Result<(), Failure> {
+        let all = |partitions: Vec<i32>| -> Vec<At> {
+            partitions.into_iter().map(|partition| At::new(hop, partition)).collect()
+        };
+        while let Some(event) = self.readers.of_mut(hop).consumer.poll_rebalance() {
             match event {
-                Rebalance::Assigned(partitions) => self.take_over(&partitions)?,
-                Rebalance::Revoked(partitions) => self.give_up(&partitions)?,
+                Rebalance::Assigned(partitions) => self.take_over(hop, &all(partitions))?,
+                Rebalance::Revoked(partitions) => self.give_up(hop, &all(partitions))?,
                 Rebalance::Lost(partitions) => {
-                    self.forget(&partitions)?;
+                    self.forget(hop, &all(partitions))?;
                     return Err(Failure::Recover("the group went on without this worker".into()));
                 }
-                Rebalance::Error(error) => self.consumer_trouble((-1).into(), &error)?,
+                Rebalance::Error(error) => self.consumer_trouble(At::new(hop, -1), &error)?,
             }
             self.publish_now();
         }
+        Ok(())
     }
 
     /// Commits, then gives partitions up; the next owner begins where this commit ends. If the
     /// commit fails the partitions are given up all the same, without a trace of what was done.
-    fn give_up(&mut self, partitions: &[TopicPartition]) -> Result<(), Failure> {
+    fn give_up(&mut self, hop: Hop, partitions: &[At]) -> Result<(), Failure> {
         let committed = self.commit().map_err(|failure| self.explained(failure));
         if committed.is_err() {
             self.drop_uncommitted();
         }
-        self.forget(partitions)?;
+        self.forget(hop, partitions)?;
         let shown = self.job.show(partitions.iter().map(|at| (*at, None)));
         tracing::info!(worker = self.number, partitions = shown, "partitions given up");
         committed
     }
 
     /// Answers a revocation: nothing of these partitions is left.
-    fn forget(&mut self, partitions: &[TopicPartition]) -> Result<(), Failure> {
+    fn forget(&mut self, hop: Hop, partitions: &[At]) -> Result<(), Failure> {
         for at in partitions {
             self.held.remove(at);
             self.adrift.retain(|adrift| adrift != at);
             self.release(*at);
         }
-        let consumer = self.consumer.as_mut().expect("it asked");
-        Ok(consumer.unassign(partitions)?)
+        let partitions: Vec<i32> = partitions.iter().map(|at| at.partition).collect();
+        Ok(self.readers.of_mut(hop).consumer.unassign(&partitions)?)
     }
 
     /// The one failure path: nothing that is not committed is left, and everything is read again.
@@ -374,8 +403,7 @@ impl Worker {
         }
         self.drop_uncommitted();
         if matches!(failure, Failure::Rejoin(_)) {
-            self.consumer = None;
-            self.member = None;
+            self.readers = Readers::default();
             self.adrift.clear();
         }
         self.publish_now();
@@ -447,8 +475,9 @@ impl Worker {
         self.status.ready.store(false, std::sync::atomic::Ordering::Relaxed);
         self.drop_uncommitted();
         self.step("leaving the group");
-        if let Some(consumer) = self.consumer.take() {
-            consumer.close().wait(Duration::from_secs(3));
+        let closing: Vec<_> = self.readers.take().map(|reader| reader.consumer.close()).collect();
+        for closing in closing {
+            closing.wait(Duration::from_secs(3));
         }
         self.publish_now();
     }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::job::INPUT;
 use crate::kafka::{Message, Messages};
 
 /// Records of one worker that are kept.
@@ -52,12 +51,8 @@ impl Sample {
     /// Copies some records of a fetch, spread over it.
     pub(super) fn look_at(&self, messages: &Messages) {
         let every = messages.len().div_ceil(EACH).max(1);
-        let seen: Vec<_> = messages
-            .iter()
-            .filter(|message| message.topic == INPUT)
-            .step_by(every)
-            .filter_map(|message| seen(&message))
-            .collect();
+        let seen: Vec<_> =
+            messages.iter().step_by(every).filter_map(|message| seen(&message)).collect();
         self.keep(seen);
     }
 

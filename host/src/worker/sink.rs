@@ -12,7 +12,7 @@ use super::status::WorkerStatus;
 use super::stop::Stop;
 use crate::kafka::{
     DeliveryFailure, GroupMetadata, HeadersArg, KafkaError, Message, Mode, Producer, RetryWatch,
-    SendError, TopicHandle, TopicPartition, partition_for_key,
+    SendError, TopicHandle, partition_for_key,
 };
 use crate::window::{LateRow, Records};
 
@@ -78,6 +78,13 @@ pub struct Sink {
     input: Arc<str>,
     stop: Stop,
     status: Arc<WorkerStatus>,
+}
+
+/// Offsets (the next to read) of a topic, to be committed in the name of a group.
+pub struct GroupOffsets<'a> {
+    pub topic: &'a str,
+    pub offsets: Vec<(i32, i64)>,
+    pub group: GroupMetadata,
 }
 
 /// What a commit took.
@@ -240,12 +247,8 @@ impl Sink {
         self.producer.refusal()
     }
 
-    /// Adds the offsets to the transaction and commits it.
-    pub fn commit(
-        &self,
-        offsets: &[(TopicPartition, i64)],
-        group: &GroupMetadata,
-    ) -> Result<Committed, KafkaError> {
+    /// Adds the offsets of topics, each of its group, to the transaction and commits it.
+    pub fn commit(&self, offsets: &[GroupOffsets<'_>]) -> Result<Committed, KafkaError> {
         let until = Instant::now() + CALL;
         let mut watch = RetryWatch::default();
         let timed = |watch: &mut RetryWatch, call: &dyn Fn() -> Result<Duration, KafkaError>| {
@@ -256,7 +259,9 @@ impl Sink {
             Ok::<_, KafkaError>(())
         };
         if !Control::OffsetsOutsideTransaction.is_on() {
-            timed(&mut watch, &|| self.producer.send_offsets(offsets, group, CALL))?;
+            for GroupOffsets { topic, offsets, group } in offsets {
+                timed(&mut watch, &|| self.producer.send_offsets(offsets, topic, group, CALL))?;
+            }
         }
         timed(&mut watch, &|| self.producer.commit(CALL))?;
         Ok(Committed { may_have_retried: watch.must_replace() })

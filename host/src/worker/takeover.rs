@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use super::control::Control;
 use super::failure::Failure;
 use super::hops::Restored;
-use super::job::{Delivery, INPUT, OnExpired, REPARTITION, Start, WindowJob};
+use super::job::{Delivery, OnExpired, Start, WindowJob};
+use super::reader::{At, Hop, by_hop};
 use super::run::{Held, Worker};
 use super::sink::Sink;
-use crate::kafka::{StateReader, TopicPartition};
+use crate::kafka::StateReader;
 use crate::window::{Frontier, Progress, RestoreMerge, StateError, Watch};
 
 /// How long a question to the group or to a partition's leader may take.
@@ -27,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Where to begin with a partition, and the state that belongs there.
 struct Found {
-    at: TopicPartition,
+    at: At,
     offset: i64,
     restored: Restored,
     /// Whether this is not what is committed, so that it must be even if no record ever comes: a
@@ -37,17 +38,19 @@ struct Found {
 
 impl Worker {
     /// Answers an assignment.
-    pub(super) fn take_over(&mut self, partitions: &[TopicPartition]) -> Result<(), Failure> {
-        if !(self.held.is_empty() && self.adrift.is_empty()) {
-            self.check_member()?;
+    pub(super) fn take_over(&mut self, hop: Hop, partitions: &[At]) -> Result<(), Failure> {
+        let is_of_hop = |at: &At| at.hop == hop;
+        if self.held.keys().any(is_of_hop) || self.adrift.iter().any(is_of_hop) {
+            self.check_member(hop)?;
         }
         // A restore may take longer than the broker leaves a transaction open.
         self.commit()?;
         let found = self.find(partitions)?;
         let offsets: Vec<_> = found.iter().map(|found| (found.at, found.offset)).collect();
-        let consumer = self.consumer.as_mut().expect("it asked");
-        consumer.assign(&offsets)?;
-        self.member = consumer.member_id();
+        let from: Vec<_> = found.iter().map(|found| (found.at.partition, found.offset)).collect();
+        let reader = self.readers.of_mut(hop);
+        reader.consumer.assign(&from)?;
+        reader.member = reader.consumer.member_id();
         self.hold(found)?;
         // A member that gets nothing, or nothing more, is told so at each rebalance.
         if !offsets.is_empty() {
@@ -59,14 +62,18 @@ impl Worker {
 
     /// Takes over again what is assigned and adrift since a failure.
     pub(super) fn take_over_adrift(&mut self) -> Result<(), Failure> {
-        self.check_member()?;
         self.adrift.sort_unstable();
         self.adrift.dedup();
+        for (hop, _) in by_hop(&self.adrift.iter().map(|at| (*at, ())).collect::<Vec<_>>()) {
+            self.check_member(hop)?;
+        }
         let found = self.find(&self.adrift.clone())?;
         let offsets: Vec<_> = found.iter().map(|found| (found.at, found.offset)).collect();
         self.step("rewinding");
         if !Control::NoRewind.is_on() {
-            self.consumer.as_mut().expect("it assigned them").seek(&offsets, QUESTION)?;
+            for (hop, offsets) in by_hop(&offsets) {
+                self.readers.of_mut(hop).consumer.seek(&offsets, QUESTION)?;
+            }
         }
         self.adrift.clear();
         self.hold(found)?;
@@ -75,7 +82,7 @@ impl Worker {
         Ok(())
     }
 
-    fn shown(&self, offsets: &[(TopicPartition, i64)]) -> String {
+    fn shown(&self, offsets: &[(At, i64)]) -> String {
         self.job.show(offsets.iter().map(|&(at, offset)| (at, Some(offset))))
     }
 
@@ -113,11 +120,9 @@ impl Worker {
             return Ok(false);
         }
         let places: Vec<_> = self.touched().collect();
-        let consumer = self.consumer.as_ref().expect("answer_rebalances makes it");
-        let committed = match places.is_empty() {
-            true => Ok(()),
-            false => consumer.commit_sync(&places, PLACES),
-        };
+        let committed = by_hop(&places).try_for_each(|(hop, places)| {
+            self.readers.of(hop).consumer.commit_sync(&places, PLACES)
+        });
         match committed {
             Ok(()) => {
                 self.new_places_due = None;
@@ -136,15 +141,19 @@ impl Worker {
     /// The order matters: the producer first, which ends what this worker's predecessor left open;
     /// then the committed offset, which waits for what others are just committing; then the state,
     /// which holds what was committed with that offset.
-    fn find(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Found>, Failure> {
+    fn find(&mut self, partitions: &[At]) -> Result<Vec<Found>, Failure> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
         self.expect_known(partitions)?;
         self.ensure_sink()?;
         self.step("asking for committed offsets");
-        let consumer = self.consumer.as_ref().expect("partitions come from it");
-        let committed = consumer.committed(partitions, QUESTION)?;
+        let mut committed = Vec::new();
+        for (hop, of_hop) in by_hop(&partitions.iter().map(|at| (*at, ())).collect::<Vec<_>>()) {
+            let of_hop: Vec<i32> = of_hop.into_iter().map(|(partition, ())| partition).collect();
+            let answer = self.readers.of(hop).consumer.committed(&of_hop, QUESTION)?;
+            committed.extend(answer.into_iter().map(|(at, offset)| (At::new(hop, at), offset)));
+        }
         let mut found = Vec::new();
         let mut states = States::default();
         for (at, committed) in committed {
@@ -163,18 +172,18 @@ impl Worker {
     }
 
     /// A topic may have got more partitions while the pipeline runs.
-    fn expect_known(&self, partitions: &[TopicPartition]) -> Result<(), Failure> {
-        let is_new = |at: &&TopicPartition| at.partition >= self.job.read_partitions(at.topic);
+    fn expect_known(&self, partitions: &[At]) -> Result<(), Failure> {
+        let is_new = |at: &&At| at.partition >= self.job.partitions(at.hop);
         let Some(new) = partitions.iter().find(is_new) else { return Ok(()) };
-        let (topic, known) = (self.job.read_topic(new.topic), self.job.read_partitions(new.topic));
+        let (topic, known) = (self.job.topic(new.hop), self.job.partitions(new.hop));
         let partition = new.partition;
-        Err(Failure::input(match new.topic {
-            INPUT => format!(
+        Err(Failure::input(match new.hop {
+            Hop::First => format!(
                 "topic {topic} has partition {partition} now, and had {known} partitions when the \
                  pipeline started: stop all instances of the pipeline and start them again, which \
                  takes the new partitions in"
             ),
-            _ => format!(
+            Hop::Second => format!(
                 "topic {topic} has partition {partition} now, and had {known} partitions when the \
                  pipeline started; what is counted so far lies in partitions by their former number: \
                  stop all instances, delete {topic} and the window state with it, and begin anew: {}",
@@ -194,15 +203,11 @@ impl Worker {
 
     /// The windows of a partition as the last commit left them, and the offset that was committed
     /// with them.
-    fn restore(
-        &self,
-        states: &mut States,
-        at: TopicPartition,
-    ) -> Result<(Restored, Option<i64>), Failure> {
+    fn restore(&self, states: &mut States, at: At) -> Result<(Restored, Option<i64>), Failure> {
         let Some(hops) = &self.job.hops else { return Ok((Restored::Watches(Vec::new()), None)) };
         let failed = |error: StateError| self.job.state_failure(&error);
         let inputs = self.job.input_partitions;
-        if at.topic == REPARTITION {
+        if at.hop == Hop::Second {
             let merges = hops.repartition.partitions;
             let mut restore =
                 RestoreMerge::new(self.job.specs(), at.partition, inputs, merges as usize);
@@ -239,7 +244,7 @@ impl Worker {
     }
 
     /// A partition that the input got after the pipeline began must not count into windows that are
-    /// final already: it begins where the furthest of the others is. None if it is not such a one.
+    /// final already: it begins where the last of the others is. None if it is not such a one.
     fn beginning_of_new(
         &self,
         states: &mut States,
@@ -282,22 +287,16 @@ impl Worker {
     }
 
     /// Where to begin; see [`beginning`].
-    fn offset(
-        &self,
-        at: TopicPartition,
-        committed: Option<i64>,
-        marker: Option<i64>,
-    ) -> Result<i64, Failure> {
-        let consumer = self.consumer.as_ref().expect("partitions come from it");
+    fn offset(&self, at: At, committed: Option<i64>, marker: Option<i64>) -> Result<i64, Failure> {
         self.step("asking for the ends of a partition");
-        let (low, high) = consumer.watermarks(at, QUESTION)?;
+        let (low, high) = self.readers.of(at.hop).consumer.watermarks(at.partition, QUESTION)?;
         let Some(offset) = beginning(self.job.delivery, committed, marker) else {
             return Err(self.disagreement(at, committed, marker));
         };
         if marker > offset {
             tracing::warn!(
                 worker = self.number,
-                topic = self.job.read_topic(at.topic),
+                topic = self.job.topic(at.hop),
                 partition = at.partition,
                 ?committed,
                 state = marker,
@@ -314,16 +313,11 @@ impl Worker {
     /// State that does not belong to the committed offset. A worker that has lost the partition
     /// without knowing it yet sees the next owner's commits between its two readings; only an
     /// offset that stays where it is was changed from outside.
-    fn disagreement(
-        &self,
-        at: TopicPartition,
-        committed: Option<i64>,
-        marker: Option<i64>,
-    ) -> Failure {
-        let consumer = self.consumer.as_ref().expect("partitions come from it");
-        let (topic, partition) = (self.job.read_topic(at.topic), at.partition);
+    fn disagreement(&self, at: At, committed: Option<i64>, marker: Option<i64>) -> Failure {
+        let consumer = &self.readers.of(at.hop).consumer;
+        let (topic, partition) = (self.job.topic(at.hop), at.partition);
         let shown = |offset: Option<i64>| offset.map_or("none".to_owned(), |at| at.to_string());
-        match consumer.committed(&[at], QUESTION) {
+        match consumer.committed(&[partition], QUESTION) {
             Err(error) => error.into(),
             Ok(again) if again.first().is_none_or(|(_, again)| *again != committed) => {
                 Failure::Recover(format!(
@@ -343,34 +337,28 @@ impl Worker {
     }
 
     /// Where a group begins that has committed nothing.
-    fn first_offset(&self, at: TopicPartition, low: i64, high: i64) -> Result<i64, Failure> {
+    fn first_offset(&self, at: At, low: i64, high: i64) -> Result<i64, Failure> {
         if let Some(chosen) = self.first_offsets.get(&at) {
             return Ok(low.max(*chosen));
         }
-        let consumer = self.consumer.as_ref().expect("partitions come from it");
+        let consumer = &self.readers.of(at.hop).consumer;
         match self.job.start {
             // What waits there was counted by this pipeline.
-            _ if at.topic == REPARTITION => Ok(low),
+            _ if at.hop == Hop::Second => Ok(low),
             Start::Earliest => Ok(low),
             Start::Latest => Ok(high),
             Start::Time(millis) => {
                 self.step("looking an offset up by its time");
-                let found = consumer.offsets_for_time(&[at], millis, QUESTION)?;
+                let found = consumer.offsets_for_time(&[at.partition], millis, QUESTION)?;
                 Ok(found.first().and_then(|(_, offset)| *offset).unwrap_or(high))
             }
         }
     }
 
     /// A committed offset, checked against what the partition still has.
-    fn still_there(
-        &self,
-        at: TopicPartition,
-        offset: i64,
-        low: i64,
-        high: i64,
-    ) -> Result<i64, Failure> {
-        let (topic, partition) = (self.job.read_topic(at.topic), at.partition);
-        let group = &self.job.group;
+    fn still_there(&self, at: At, offset: i64, low: i64, high: i64) -> Result<i64, Failure> {
+        let (topic, partition) = (self.job.topic(at.hop), at.partition);
+        let group = self.job.group(at.hop);
         if offset > high {
             return Err(Failure::stop(format!(
                 "group {group:?} has committed offset {offset} of {topic} partition {partition}, \

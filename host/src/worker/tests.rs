@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::frontier::SharedFrontier;
+use super::purge::Merged;
+use super::reader::Hop;
 use super::run::{Common, Held, Worker};
 use super::*;
 use crate::chain::Chain;
@@ -52,6 +54,7 @@ fn worker(job: Job, stop: &Stop) -> Worker {
         offers,
         pause: Pause::default(),
         frontier: SharedFrontier::default(),
+        merged: Merged::default(),
     };
     Worker::new(Arc::new(job), 0, Arc::default(), common)
 }
@@ -85,7 +88,9 @@ fn a_last_commit_that_fails_is_not_called_committed() {
     let mut busy = worker(Job { delivery: Delivery::AtLeastOnce, ..job() }, &stop);
     busy.begin().expect("it asks no broker");
     // Its partitions would be another's by now, so nothing may be committed.
-    busy.member = Some("another member".into());
+    busy.held.insert(3.into(), Held { is_touched: true, ..Held::default() });
+    let reader = busy.readers.join(&busy.job, Hop::First).expect("it asks no broker");
+    reader.member = Some("another member".into());
     stop.raise();
     assert_eq!(idle.run().expect("it was asked to"), Left::Committed);
     assert_eq!(busy.run().expect("it was asked to"), Left::Uncommitted);

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use host::demo::generate::{Generator, Spec};
 use host::kafka::{self, ClientSettings, TopicSpec, ensure, partition_for_key};
+use host::worker::merge_group;
 use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -233,7 +234,7 @@ impl Pipeline {
         const ASK: Duration = Duration::from_secs(5);
         let client: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
-            .set("group.id", &self.name)
+            .set("group.id", merge_group(&self.name))
             .set("enable.auto.commit", "false")
             .set("enable.partition.eof", "true")
             .set("isolation.level", "read_committed")

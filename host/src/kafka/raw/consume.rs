@@ -11,8 +11,6 @@ use sys::rd_kafka_resp_err_t as Response;
 
 use super::super::client::ConsumerHandle;
 use super::super::error::KafkaError;
-use super::super::names::Topics;
-use super::super::partition::TopicPartition;
 use super::{Headers, bytes, millis};
 
 /// A queue of our own, or the consumer's.
@@ -54,17 +52,21 @@ impl Queue {
 
     /// Lets the partition's messages come in here. Must be done before it is assigned: assigning
     /// leaves a forwarded queue alone, unassigning ends the forwarding.
-    pub(in crate::kafka) fn take_partition(&self, at: TopicPartition) -> Result<(), KafkaError> {
+    pub(in crate::kafka) fn take_partition(
+        &self,
+        topic: &CStr,
+        partition: i32,
+    ) -> Result<(), KafkaError> {
         // SAFETY: the client lives; the reference to the partition's queue is given back after the
         // forwarding, which holds references of its own.
         unsafe {
             let from = sys::rd_kafka_queue_get_partition(
                 self.consumer.native(),
-                self.consumer.topics().c_name(at.topic).as_ptr(),
-                at.partition,
+                topic.as_ptr(),
+                partition,
             );
             if from.is_null() {
-                let doing = format!("forwarding partition {}", at.partition);
+                let doing = format!("forwarding partition {partition}");
                 return Err(KafkaError::recover(doing, "librdkafka has no queue for it", None));
             }
             sys::rd_kafka_queue_forward(from, self.queue.as_ptr());
@@ -96,12 +98,10 @@ impl Queue {
 pub struct Messages {
     /// Without an error each; the others are below.
     raw: Vec<*mut sys::rd_kafka_message_t>,
-    ends: Vec<(TopicPartition, i64)>,
-    errors: Vec<(TopicPartition, KafkaError)>,
+    ends: Vec<(i32, i64)>,
+    errors: Vec<(i32, KafkaError)>,
     /// What comes next, by partition; the last one of a partition counts.
-    next: Vec<(TopicPartition, i64)>,
-    /// Which topics came in.
-    topics: Seen,
+    next: Vec<(i32, i64)>,
     /// Messages belong to a client, which must outlive them.
     _consumer: Arc<ConsumerHandle>,
 }
@@ -126,33 +126,31 @@ impl Messages {
             ends: Vec::new(),
             errors: Vec::new(),
             next: Vec::new(),
-            topics: Seen::default(),
             _consumer: consumer,
         };
-        let Messages { raw, ends, errors, next, topics, _consumer: consumer } = &mut batch;
+        let Messages { raw, ends, errors, next, .. } = &mut batch;
         // Messages come in runs of one partition.
-        let mut at = |place: TopicPartition, offset: i64| match next.last_mut() {
-            Some(last) if last.0 == place => last.1 = offset,
-            _ => next.push((place, offset)),
+        let mut at = |partition: i32, offset: i64| match next.last_mut() {
+            Some(last) if last.0 == partition => last.1 = offset,
+            _ => next.push((partition, offset)),
         };
         raw.retain(|&message| {
             // SAFETY: every pointer in `raw` is a message that is not freed yet.
             let view = unsafe { &*message };
-            let place = TopicPartition::new(topics.note(view, consumer.topics()), view.partition);
             match view.err {
                 Response::RD_KAFKA_RESP_ERR_NO_ERROR => {
                     prefetch(view.payload.cast(), view.len);
-                    at(place, view.offset + 1);
+                    at(view.partition, view.offset + 1);
                     if !ends.is_empty() {
-                        ends.retain(|(ended, _)| *ended != place);
+                        ends.retain(|(partition, _)| *partition != view.partition);
                     }
                     return true;
                 }
                 Response::RD_KAFKA_RESP_ERR__PARTITION_EOF => {
-                    at(place, view.offset);
-                    ends.push((place, view.offset));
+                    at(view.partition, view.offset);
+                    ends.push((view.partition, view.offset));
                 }
-                code => errors.push((place, read_error(view, code))),
+                code => errors.push((view.partition, read_error(view, code))),
             }
             // SAFETY: as above, and it leaves the list here.
             unsafe { sys::rd_kafka_message_destroy(message) };
@@ -173,72 +171,36 @@ impl Messages {
 
     /// Partitions that were read to their end, with the offset that comes next there. With
     /// read-committed the end is the last stable offset.
-    pub fn ends(&self) -> &[(TopicPartition, i64)] {
+    pub fn ends(&self) -> &[(i32, i64)] {
         &self.ends
     }
 
     /// What comes next in each partition that the batch touched; later entries count.
-    pub(in crate::kafka) fn next(&self) -> &[(TopicPartition, i64)] {
+    pub(in crate::kafka) fn next(&self) -> &[(i32, i64)] {
         &self.next
     }
 
     /// Errors, each with its partition (negative: of the client).
-    pub fn errors(&self) -> &[(TopicPartition, KafkaError)] {
+    pub fn errors(&self) -> &[(i32, KafkaError)] {
         &self.errors
     }
 
     /// The records, in order per partition.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Message<'_>> {
         // SAFETY: every pointer in `raw` is a message that lives as long as `self`.
-        self.raw.iter().map(|&message| self.message(unsafe { &*message }))
+        self.raw.iter().map(|&message| Message::of(unsafe { &*message }))
     }
 
     /// Partition and offset of each record, in order per partition.
-    pub fn places(&self) -> impl Iterator<Item = (TopicPartition, i64)> {
-        self.raw.iter().map(|&message| {
-            // SAFETY: as in `iter`.
-            let view = unsafe { &*message };
-            (TopicPartition::new(self.topics.topic(view), view.partition), view.offset)
-        })
+    pub fn places(&self) -> impl Iterator<Item = (i32, i64)> {
+        // SAFETY: as in `iter`.
+        self.raw.iter().map(|&message| unsafe { ((*message).partition, (*message).offset) })
     }
 
     /// One record, by its place.
     pub fn get(&self, place: usize) -> Option<Message<'_>> {
         // SAFETY: as in `iter`.
-        self.raw.get(place).map(|&message| self.message(unsafe { &*message }))
-    }
-
-    fn message<'a>(&self, raw: &'a sys::rd_kafka_message_t) -> Message<'a> {
-        Message::of(raw, self.topics.topic(raw))
-    }
-}
-
-/// The topics of a batch by librdkafka's handles: two or three, found by looking at each.
-#[derive(Default)]
-struct Seen(Vec<(*mut sys::rd_kafka_topic_t, usize)>);
-
-impl Seen {
-    /// The place of a message's topic among those of the consumer, remembered from here on. The first
-    /// for what has none: an error of the client.
-    fn note(&mut self, message: &sys::rd_kafka_message_t, topics: &Topics) -> usize {
-        if topics.len() == 1 || message.rkt.is_null() {
-            return 0;
-        }
-        if let Some((_, topic)) = self.0.iter().find(|(handle, _)| *handle == message.rkt) {
-            return *topic;
-        }
-        // SAFETY: the topic and its name live as long as the message.
-        let name = unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(message.rkt)) };
-        let topic = topics.find(name.to_bytes()).unwrap_or_default();
-        self.0.push((message.rkt, topic));
-        topic
-    }
-
-    /// The same of a message that was noted.
-    #[inline]
-    fn topic(&self, message: &sys::rd_kafka_message_t) -> usize {
-        let found = self.0.iter().find(|(handle, _)| *handle == message.rkt);
-        found.map_or(0, |(_, topic)| *topic)
+        self.raw.get(place).map(|&message| Message::of(unsafe { &*message }))
     }
 }
 
@@ -287,8 +249,6 @@ fn read_error(message: &sys::rd_kafka_message_t, code: Response) -> KafkaError {
 /// One record, borrowed from its batch.
 #[derive(Clone, Copy)]
 pub struct Message<'a> {
-    /// Its topic's place among those of the consumer.
-    pub topic: usize,
     /// Its partition.
     pub partition: i32,
     /// Its offset.
@@ -303,7 +263,7 @@ pub struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
-    fn of(raw: &'a sys::rd_kafka_message_t, topic: usize) -> Self {
+    fn of(raw: &'a sys::rd_kafka_message_t) -> Self {
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: key, value and timestamp belong to the message, which is borrowed for 'a.
         let (timestamp, key, value) = unsafe {
@@ -313,7 +273,7 @@ impl<'a> Message<'a> {
         let timestamp = (timestamp >= 0
             && kind != sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE)
             .then_some(timestamp);
-        Message { topic, partition: raw.partition, offset: raw.offset, timestamp, key, value, raw }
+        Message { partition: raw.partition, offset: raw.offset, timestamp, key, value, raw }
     }
 
     /// The headers; parsed by librdkafka when they are first asked for.

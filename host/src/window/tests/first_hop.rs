@@ -111,15 +111,57 @@ fn a_silent_partition_closes_its_last_window_by_the_clock_and_no_more() {
 }
 
 #[test]
-fn a_silent_partition_follows_the_furthest_of_the_others() {
+fn a_silent_partition_follows_the_others_but_not_into_the_future() {
     let mut windows = windows(spec(), &[0, 1]);
     observe_times(&mut windows, 0, &[10_000]);
-    assert!(!windows.close_idle(1, 0, 4_999, Some(65_000)), "not silent for long enough");
-    assert!(windows.close_idle(1, 0, 5_000, Some(65_000)));
+    let (since, now) = (95_001, 100_000);
+    assert!(!windows.close_idle(1, since, now, Some(65_000)), "not silent for long enough");
+    let since = 95_000;
+    assert!(windows.close_idle(1, since, now, Some(65_000)));
     assert_eq!(windows.partitions()[1].watermark(), Some(65_000));
-    assert!(!windows.is_idle_due(1, 0, 5_000, Some(70_000)), "it would close nothing more");
-    assert!(!windows.is_idle_due(0, 0, 5_000, Some(64_999)), "it would close nothing");
-    assert!(windows.close_idle(0, 0, 5_000, Some(65_000)));
+    assert!(!windows.is_idle_due(1, since, now, Some(70_000)), "it would close nothing more");
+    assert!(windows.close_idle(1, since, 130_000, Some(3_600_000)));
+    assert_eq!(windows.partitions()[1].watermark(), Some(130_000));
+    assert!(!windows.is_idle_due(0, 60_000, 69_000, Some(64_999)), "it would close nothing");
+}
+
+#[test]
+fn an_idle_partition_follows_the_last_that_is_not_and_the_furthest_if_all_are() {
+    let hash = spec().definition_hash();
+    let frontier = |partitions: &[(i64, i64)]| {
+        let mut frontier = Frontier::default();
+        for (partition, (watermark, seen)) in partitions.iter().enumerate() {
+            let value = format!(
+                r#"{{"format":1,"next_offset":5,"began":3,"windows":{{"counts":{{"definition":"{hash}","watermark":{watermark},"seen":{seen}}}}}}}"#
+            );
+            let key = partition.to_string();
+            frontier.apply(key.as_bytes(), Some(value.as_bytes())).expect("it is read");
+        }
+        frontier
+    };
+    let others = |partitions: &[(i64, i64)], of| frontier(partitions).others("counts", &hash, of);
+    assert_eq!(others(&[(9, 9), (5, 5), (7, 3)], 7), Some(5));
+    assert_eq!(others(&[(9, 9), (5, 5), (7, 3)], 1), Some(9), "it does not wait for itself");
+    assert_eq!(others(&[(9, 8), (5, 4), (7, 3)], 1), Some(9));
+    assert_eq!(others(&[(9, 9)], 0), None);
+}
+
+#[test]
+fn only_partitions_that_came_later_begin_where_the_others_are() {
+    let mut before = [windows(spec(), &[0, 1])];
+    observe_times(&mut before[0], 0, &[65_000]);
+    observe_times(&mut before[0], 1, &[70_000]);
+    let mut records = Records::default();
+    write_progress(&mut before, 0, 5, &mut records);
+    write_progress(&mut before, 1, 5, &mut records);
+    let mut frontier = Frontier::default();
+    for (key, value) in records.iter() {
+        frontier.apply(key, value).expect("it is read");
+    }
+    assert_eq!(frontier.beginning_of_new(2, 3), None, "there were three from the start");
+    let new = frontier.beginning_of_new(3, 4).expect("it is new");
+    let watch = Watch::restore(Arc::new(spec()), 3, 4, Some(&new));
+    assert_eq!((watch.watermark(), watch.counted_to()), (Some(65_000), 0));
 }
 
 #[test]

@@ -153,6 +153,7 @@ pub(super) fn model(shape: Shape, steps: &[Vec<Step>; PARTITIONS]) -> Outcome {
                         closes(shape, seen).1.into_iter().filter(due).max()
                     });
                     let promise = watermark.map(|watermark| promised(shape, watermark));
+                    let others = others.map(|at| at.min(now));
                     let others = others.filter(|at| Some(promised(shape, *at)) > promise);
                     watermark = watermark.max(own).max(others);
                 }
