@@ -10,9 +10,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use host::kafka::{
-    ClientSettings, Consumer, GroupOptions, HeadersArg, KafkaError, Mode, Pair, Producer,
+    ClientSettings, Cluster, Consumer, GroupOptions, HeadersArg, KafkaError, Mode, Pair, Producer,
     Rebalance, SendError, TopicSpec, check_state_topic, ensure, exactly_once_supported,
-    may_have_retried, outside_metadata, partition_for_key, reachable,
+    may_have_retried, outside_metadata, partition_for_key, reachable, remove_records,
 };
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaApiKey;
@@ -437,4 +437,23 @@ fn missing_topics_are_made_once_and_existing_ones_left_alone() {
     let impossible = TopicSpec { name: unique("replicas"), ..impossible };
     let refused = ensure(&settings, &[impossible], SOON).unwrap_err();
     assert!(matches!(refused, KafkaError::Config(_)), "{refused}");
+}
+
+#[test]
+fn records_that_nobody_reads_again_are_taken_out() {
+    let settings = settings(&Broker::shared().brokers());
+    let topic = topic(&settings, "purged", 2, &[]);
+    let producer = Producer::new(&settings, &Mode::Idempotent).unwrap();
+    let handle = producer.topic(&topic).unwrap();
+    for partition in [0, 1].repeat(10) {
+        let (value, none) = (Some(&b"v"[..]), HeadersArg::None);
+        producer.send(&handle, Some(partition), None, value, none, None, 0).unwrap();
+    }
+    producer.flush(SOON).unwrap();
+    remove_records(&settings, &topic, &[(0, 6)], SOON).unwrap();
+    let cluster = Cluster::new(&settings).unwrap();
+    assert_eq!(cluster.watermarks(&topic, 0, SOON).unwrap(), (6, 10));
+    assert_eq!(cluster.watermarks(&topic, 1, SOON).unwrap(), (0, 10));
+    let beyond = remove_records(&settings, &topic, &[(1, 11)], SOON);
+    assert!(beyond.is_err(), "nothing is there to be removed");
 }

@@ -137,11 +137,11 @@ fn to_text(config: &Config, looks: &[WindowLook]) -> String {
 fn write_window(text: &mut String, window: &Window, look: &WindowLook) -> std::fmt::Result {
     writeln!(text, "{}, to {}", look.name, window.results_topic)?;
     writeln!(text, "  {}", standing(look))?;
-    writeln!(text, "  {:>9}  {:<24}  {:<24}", "partition", "watermark", "closed up to")?;
+    writeln!(text, "  {:>9}  {:<24}  closed up to", "partition", "watermark")?;
     let none = |millis: Option<i64>| millis.map_or("-".to_owned(), rfc3339);
     for partition in &look.partitions {
         let (watermark, closed) = (none(partition.watermark), none(partition.closed));
-        writeln!(text, "  {:>9}  {watermark:<24}  {closed:<24}", partition.partition)?;
+        writeln!(text, "  {:>9}  {watermark:<24}  {closed}", partition.partition)?;
     }
     if look.open.is_empty() {
         return writeln!(text, "  nothing is open");
