@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::backoff::Backoff;
 use super::commit::Written;
-use super::control::Control;
+use super::control::{Control, has_static_members};
 use super::failure::Failure;
 use super::frontier::SharedFrontier;
 use super::generation::Running;
@@ -307,9 +307,11 @@ impl Worker {
     /// Serves the group: answers whatever it asks, and joins it if need be.
     fn answer_rebalances(&mut self) -> Result<(), Failure> {
         if self.consumer.is_none() {
-            let Job { client, group, .. } = &*self.job;
+            let Job { client, group, identity, .. } = &*self.job;
             let topics = self.job.read_topics();
-            self.consumer = Some(Consumer::new(client, group, &topics, &GroupOptions::default())?);
+            let instance = has_static_members().then(|| format!("{identity}/{}", self.number));
+            let options = GroupOptions { instance, ..GroupOptions::default() };
+            self.consumer = Some(Consumer::new(client, group, &topics, &options)?);
         }
         loop {
             let consumer = self.consumer.as_mut().expect("made above");
@@ -445,6 +447,9 @@ impl Worker {
     /// Leaves the group, within a bounded time. What is not committed is thrown away.
     fn leave(&mut self) {
         self.status.ready.store(false, std::sync::atomic::Ordering::Relaxed);
+        if Control::KeepState.is_on() {
+            self.commit_what_is_left();
+        }
         self.drop_uncommitted();
         self.step("leaving the group");
         if let Some(consumer) = self.consumer.take() {

@@ -26,10 +26,15 @@ pub struct Instance {
     pub was_full: bool,
 }
 
+/// That of an instance.
+pub fn name(number: usize) -> String {
+    format!("i{number}")
+}
+
 impl Instance {
     pub fn new(number: usize, workers: u32) -> Instance {
         Instance {
-            name: format!("i{number}"),
+            name: name(number),
             workers,
             process: None,
             log_from: 0,

@@ -24,7 +24,9 @@ mod setting;
 mod support;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -38,7 +40,7 @@ use reader::Reader;
 use recovery::Times;
 use report::{Outcome, Totals};
 use run::Run;
-use setting::{PACE, Setting, events, number};
+use setting::{PACE, PROCESSES_MAX, Setting, events, number};
 use support::comparison::Promise;
 use support::pipeline::{Feed, Pipeline};
 use support::process::Process;
@@ -90,6 +92,7 @@ fn run_seed(seed: u64, count: u64) -> Outcome {
     let brokers = cluster.straight();
     let pipeline = Pipeline::with_partitions("chaos", &brokers, setting.partitions, |text| text);
     pipeline.make_topic(&pipeline.processed(), &[]);
+    let _logs = Logs { seed, pipeline: &pipeline };
     let reader = Reader::start(&pipeline);
     let mut run = Run::start(&cluster, &pipeline, &setting, random);
     let mut feed = Feed::new(&pipeline, events(seed, count));
@@ -104,14 +107,16 @@ fn run_seed(seed: u64, count: u64) -> Outcome {
     let seen = reader.compare(&there, BEHIND, &mut differences);
     let committed: u64 = there.values().map(|records| records.len() as u64).sum();
     let written = count_uncommitted(&pipeline.settings(), &pipeline.processed());
-    let names: Vec<String> = (0..setting::PROCESSES_MAX).map(|one| format!("i{one}")).collect();
-    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let names = names();
     let outcome = Outcome {
         records: feed.sent(),
         took: started.elapsed(),
         drained,
         faults: past.counts,
-        aborts: pipeline.logged(&names, "going back to what is committed"),
+        aborts: pipeline.logged(
+            &names.iter().map(String::as_str).collect::<Vec<_>>(),
+            "going back to what is committed",
+        ),
         aborted_records: written.saturating_sub(committed),
         ended: past.ended,
         slowest_stop: past.slowest_stop,
@@ -120,11 +125,36 @@ fn run_seed(seed: u64, count: u64) -> Outcome {
         setting,
     };
     println!("{}", outcome.line(seed));
-    if outcome.differences.count() > 0 || number("CHAOS_STORY", 0) > 0 {
-        println!("its faults:\n{}", past.story.join("\n"));
+    if outcome.differences.count() > 0 {
         println!("differences:\n{}", outcome.differences.told().join("\n"));
     }
     outcome
+}
+
+/// Keeps the logs of a run for whoever looks for the cause of something, however the run ends.
+struct Logs<'a> {
+    seed: u64,
+    pipeline: &'a Pipeline,
+}
+
+impl Drop for Logs<'_> {
+    fn drop(&mut self) {
+        let Some(folder) = std::env::var_os("CHAOS_LOGS").map(PathBuf::from) else { return };
+        fs::create_dir_all(&folder).unwrap();
+        for name in names() {
+            // A process that was never started has none.
+            let to = folder.join(format!("{}-{name}.log", self.seed));
+            let _ = fs::copy(self.pipeline.log_of(&name), to);
+        }
+        // Of a process that crashed, if the system writes it there.
+        let core = self.pipeline.plugins().with_file_name("core");
+        let _ = fs::copy(core, folder.join(format!("{}.core", self.seed)));
+    }
+}
+
+/// Of all instances that a run can have.
+fn names() -> Vec<String> {
+    (0..PROCESSES_MAX).map(instance::name).collect()
 }
 
 /// Sends events for as long as `run` takes, then some more and the last ones.

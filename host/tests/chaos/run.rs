@@ -66,8 +66,6 @@ pub struct Past {
     pub ended: BTreeMap<&'static str, u64>,
     /// From SIGTERM to the end, the longest.
     pub slowest_stop: Duration,
-    /// All faults with their times, for whoever looks for the cause of a difference.
-    pub story: Vec<String>,
 }
 
 /// Processes, and the faults that are on their way.
@@ -84,7 +82,6 @@ pub struct Run<'a> {
     /// Of a broker that is not back yet.
     broker_away: Option<Instant>,
     frozen: BTreeSet<usize>,
-    started: Instant,
     pub past: Past,
 }
 
@@ -109,7 +106,6 @@ impl<'a> Run<'a> {
             broken: None,
             broker_away: None,
             frozen: BTreeSet::new(),
-            started: Instant::now(),
             past: Past::default(),
         };
         for number in 0..setting.workers.len() {
@@ -151,10 +147,10 @@ impl<'a> Run<'a> {
         self.at(delay, act);
     }
 
-    fn tell(&mut self, text: impl FnOnce() -> String) {
-        let at = self.started.elapsed().as_secs_f64();
-        let text = text();
-        self.past.story.push(format!("{at:7.2} {text}"));
+    /// For whoever looks for the cause of something.
+    fn tell(&self, text: impl FnOnce() -> String) {
+        let at = Utc::now().format("%H:%M:%S%.3f");
+        println!("  {at} {}", text());
     }
 
     fn start_instance(&mut self, number: usize) {
