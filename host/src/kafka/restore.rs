@@ -1,6 +1,7 @@
 //! Reading back one partition of a compacted topic, with nothing committed left out.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,7 +34,7 @@ pub struct Restored {
     pub records: u64,
     /// Bytes of keys and values.
     pub bytes: u64,
-    /// The offset that comes next.
+    /// The offset that comes next; of several partitions the greatest.
     pub end: i64,
 }
 
@@ -65,32 +66,57 @@ impl StateReader {
         Ok(StateReader { uncommitted, queue, handle, topic: topic.to_owned(), topic_c })
     }
 
-    /// Gives every committed record of the partition to `record`, from the first to the last. Must
-    /// be called *after* the committed offset was asked for, so that what was committed with it is
-    /// there. Waits for transactions that are open at the start, and for each next record, as long as
-    /// `timeout`; looks at `stop` ten times a second, but for a question to a broker that takes its 2 s.
+    /// As [`StateReader::read_all`], of one partition.
     pub fn read(
         &mut self,
         partition: i32,
         timeout: Duration,
         stop: &AtomicBool,
+        record: impl FnMut(Message<'_>),
+    ) -> Result<Restored, KafkaError> {
+        self.read_all(&[partition], timeout, stop, record)
+    }
+
+    /// Gives every committed record of the partitions to `record`, from the first to the last of each;
+    /// all are read at the same time. Must be called *after* the committed offsets were asked for, so
+    /// that what was committed with them is there. Waits for transactions that are open at the start,
+    /// and for each next record, as long as `timeout`; looks at `stop` ten times a second, but for a
+    /// question to a broker that takes its 2 s.
+    pub fn read_all(
+        &mut self,
+        partitions: &[i32],
+        timeout: Duration,
+        stop: &AtomicBool,
         mut record: impl FnMut(Message<'_>),
     ) -> Result<Restored, KafkaError> {
-        let end = Instant::now() + timeout;
-        let doing = format!("restoring partition {partition} of topic {}", self.topic);
-        let wait = Wait { doing, end: Cell::new(end), timeout, stop };
-        let (low, high) = self.end_of_everything(partition, &wait)?;
-        if low == high {
-            return Ok(Restored { end: high, ..Restored::default() });
+        let end = Cell::new(Instant::now() + timeout);
+        let doing = match partitions {
+            [partition] => format!("restoring partition {partition} of topic {}", self.topic),
+            all => format!("restoring {} partitions of topic {}", all.len(), self.topic),
+        };
+        let wait = Wait { doing, end, timeout, stop };
+        let mut restored = Restored::default();
+        let mut left: BTreeMap<i32, i64> = BTreeMap::new();
+        for &partition in partitions {
+            let (low, high) = self.end_of_everything(partition, &wait)?;
+            restored.end = restored.end.max(high);
+            if low < high {
+                left.insert(partition, high);
+            }
         }
-        self.await_stable(partition, high, &wait)?;
-        self.queue.take_partition(&self.topic_c, partition)?;
-        let client = self.handle.client();
+        if left.is_empty() {
+            return Ok(restored);
+        }
         let mut list = TopicPartitionList::new();
-        list.add_partition_offset(&self.topic, partition, Offset::Beginning)
-            .and_then(|()| client.assign(&list))
-            .map_err(|error| KafkaError::from_rdkafka(&wait.doing, &error))?;
-        let read = self.read_to(high, &wait, &mut record);
+        for (&partition, &high) in &left {
+            self.await_stable(partition, high, &wait)?;
+            self.queue.take_partition(&self.topic_c, partition)?;
+            list.add_partition_offset(&self.topic, partition, Offset::Beginning)
+                .map_err(|error| KafkaError::from_rdkafka(&wait.doing, &error))?;
+        }
+        let client = self.handle.client();
+        client.assign(&list).map_err(|error| KafkaError::from_rdkafka(&wait.doing, &error))?;
+        let read = self.read_to(left, &wait, restored, &mut record);
         let closed = client.unassign();
         let read = read?;
         closed.map_err(|error| KafkaError::from_rdkafka(&wait.doing, &error))?;
@@ -119,18 +145,26 @@ impl StateReader {
         })
     }
 
-    /// Until the end event: the last offset may be a control record, which nobody sees.
+    /// Until the end event of each: the last offset may be a control record, which nobody sees.
     fn read_to(
         &self,
-        high: i64,
+        mut left: BTreeMap<i32, i64>,
         wait: &Wait<'_>,
+        mut restored: Restored,
         record: &mut impl FnMut(Message<'_>),
     ) -> Result<Restored, KafkaError> {
-        let mut restored = Restored::default();
         loop {
             // Serves log lines and errors.
             while self.handle.client().poll(Duration::ZERO).is_some() {}
-            let read = || format!("read {} records of those up to offset {high}", restored.records);
+            let read = || {
+                let high: Vec<_> =
+                    left.iter().map(|(at, high)| format!("{at} to {high}")).collect();
+                format!(
+                    "read {} records; left are partitions {}",
+                    restored.records,
+                    high.join(", ")
+                )
+            };
             let batch = self.queue.consume(BATCH, SLICE.min(wait.left(read)?));
             if !batch.is_empty() {
                 wait.moved();
@@ -141,8 +175,13 @@ impl StateReader {
                 restored.bytes += size(message.key) + size(message.value);
                 record(message);
             }
-            if let Some((_, end)) = batch.ends().iter().find(|(_, end)| *end >= high) {
-                restored.end = *end;
+            for &(partition, end) in batch.ends() {
+                if left.get(&partition).is_some_and(|high| end >= *high) {
+                    left.remove(&partition);
+                    restored.end = restored.end.max(end);
+                }
+            }
+            if left.is_empty() {
                 return Ok(restored);
             }
             if let Some((_, error)) = batch.errors().iter().find(|(_, error)| !error.is_passing()) {

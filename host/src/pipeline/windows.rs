@@ -105,9 +105,8 @@ fn each_partition(
 ) -> Result<(), KafkaError> {
     let partitions = Cluster::new(client)?.partition_count(topic, ANSWER)?;
     let mut reader = StateReader::new(client, &config.name, topic)?;
-    for partition in 0..partitions {
-        reader.read(partition, ANSWER, stop, |record| apply(partition, &record))?;
-    }
+    let all: Vec<i32> = (0..partitions).collect();
+    reader.read_all(&all, ANSWER, stop, |record| apply(record.partition, &record))?;
     Ok(())
 }
 

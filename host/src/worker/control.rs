@@ -13,6 +13,17 @@ pub enum Control {
     OffsetsOutsideTransaction,
     /// `no-rewind`: after a failure the next records are read, not those that were not committed.
     NoRewind,
+    /// `keep-producer`: a producer goes on after a commit of which a request may have been retried
+    /// (rule 9).
+    KeepProducer,
+    /// `keep-state`: what is in memory after a last commit that failed is committed on leaving
+    /// (rule 13).
+    KeepState,
+    /// `static-members`: members of the group are static. Breaks no rule by itself.
+    StaticMembers,
+    /// `no-member-check`: members are static, and another id than that under which partitions were
+    /// assigned is not looked at (rule 2).
+    NoMemberCheck,
     /// `timer-by-output`: a commit is due only once there was an output.
     TimerByOutput,
     /// `no-probation`: the errors of new rules are not looked at before a commit.
@@ -29,12 +40,21 @@ impl Control {
     }
 }
 
+/// Whether members of the group are static, which no other build can be told.
+pub fn has_static_members() -> bool {
+    Control::StaticMembers.is_on() || Control::NoMemberCheck.is_on()
+}
+
 fn chosen() -> Option<Control> {
     static CHOSEN: OnceLock<Option<Control>> = OnceLock::new();
     *CHOSEN.get_or_init(|| {
         let control = match std::env::var(VARIABLE).ok()?.as_str() {
             "offsets-outside-transaction" => Control::OffsetsOutsideTransaction,
             "no-rewind" => Control::NoRewind,
+            "keep-producer" => Control::KeepProducer,
+            "keep-state" => Control::KeepState,
+            "static-members" => Control::StaticMembers,
+            "no-member-check" => Control::NoMemberCheck,
             "timer-by-output" => Control::TimerByOutput,
             "no-probation" => Control::NoProbation,
             "swap-in-transaction" => Control::SwapInTransaction,

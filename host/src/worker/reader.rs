@@ -1,6 +1,7 @@
 //! The topics that a worker reads: the input, and with windows the repartition topic, each as a member
 //! of a group of its own.
 
+use super::control::has_static_members;
 use super::job::Job;
 use crate::kafka::{Consumer, GroupOptions, KafkaError};
 
@@ -46,11 +47,18 @@ pub(super) struct Readers([Option<Reader>; 2]);
 
 impl Readers {
     /// Joins the group of a hop, unless it is joined.
-    pub(super) fn join(&mut self, job: &Job, hop: Hop) -> Result<&mut Reader, KafkaError> {
+    pub(super) fn join(
+        &mut self,
+        job: &Job,
+        worker: usize,
+        hop: Hop,
+    ) -> Result<&mut Reader, KafkaError> {
         let place = &mut self.0[hop as usize];
         if place.is_none() {
             let (group, topic) = (job.group(hop), job.topic(hop));
-            let consumer = Consumer::new(&job.client, &group, topic, &GroupOptions::default())?;
+            let instance = has_static_members().then(|| format!("{}/{worker}", job.identity));
+            let options = GroupOptions { instance, ..GroupOptions::default() };
+            let consumer = Consumer::new(&job.client, &group, topic, &options)?;
             *place = Some(Reader { consumer, member: None });
         }
         Ok(place.as_mut().expect("made above"))

@@ -329,7 +329,7 @@ impl Worker {
     /// Serves the groups: answers whatever they ask, and joins them if need be.
     fn answer_rebalances(&mut self) -> Result<(), Failure> {
         for &hop in self.job.clone().hops() {
-            self.readers.join(&self.job, hop)?;
+            self.readers.join(&self.job, self.number, hop)?;
         }
         for &hop in self.job.clone().hops() {
             self.answer(hop)?;
@@ -473,6 +473,9 @@ impl Worker {
     /// Leaves the group, within a bounded time. What is not committed is thrown away.
     fn leave(&mut self) {
         self.status.ready.store(false, std::sync::atomic::Ordering::Relaxed);
+        if Control::KeepState.is_on() {
+            self.commit_what_is_left();
+        }
         self.drop_uncommitted();
         self.step("leaving the group");
         let closing: Vec<_> = self.readers.take().map(|reader| reader.consumer.close()).collect();

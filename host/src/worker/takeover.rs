@@ -5,18 +5,13 @@ use std::time::{Duration, Instant};
 use super::control::Control;
 use super::failure::Failure;
 use super::hops::Restored;
-use super::job::{Delivery, OnExpired, Start, WindowJob};
+use super::job::{Delivery, OnExpired, Start};
 use super::reader::{At, Hop, by_hop};
 use super::run::{Held, Worker};
 use super::sink::Sink;
-use crate::kafka::StateReader;
-use crate::window::{Frontier, Progress, RestoreMerge, StateError, Watch};
 
 /// How long a question to the group or to a partition's leader may take.
 const QUESTION: Duration = Duration::from_secs(10);
-/// How long a restore may wait for transactions that are open in the state topic: longer than a
-/// broker needs to give up those of a dead worker.
-const RESTORE: Duration = Duration::from_secs(25);
 
 /// How long the group may take to note where to begin, before it is asked what it wants.
 const PLACES: Duration = Duration::from_millis(500);
@@ -155,9 +150,9 @@ impl Worker {
             committed.extend(answer.into_iter().map(|(at, offset)| (At::new(hop, at), offset)));
         }
         let mut found = Vec::new();
-        let mut states = States::default();
+        let mut restored = self.restore(partitions)?;
         for (at, committed) in committed {
-            let (restored, marker) = self.restore(&mut states, at)?;
+            let (restored, marker) = restored.remove(&at).expect("all that were asked for");
             let offset = self.offset(at, committed, marker)?;
             if committed.is_none() {
                 self.first_offsets.insert(at, offset);
@@ -198,91 +193,6 @@ impl Worker {
             self.step("starting the producer");
             self.sink = Some(Sink::open(&self.job, self.number, &self.stop, &self.status)?);
         }
-        Ok(())
-    }
-
-    /// The windows of a partition as the last commit left them, and the offset that was committed
-    /// with them.
-    fn restore(&self, states: &mut States, at: At) -> Result<(Restored, Option<i64>), Failure> {
-        let Some(hops) = &self.job.hops else { return Ok((Restored::Watches(Vec::new()), None)) };
-        let failed = |error: StateError| self.job.state_failure(&error);
-        let inputs = self.job.input_partitions;
-        if at.hop == Hop::Second {
-            let merges = hops.repartition.partitions;
-            let mut restore =
-                RestoreMerge::new(self.job.specs(), at.partition, inputs, merges as usize);
-            self.read(&mut states.merges, &hops.state.name, at.partition, |key, value| {
-                restore.apply(key, value);
-            })?;
-            let (merge, marker) = restore.finish().map_err(failed)?;
-            let marker = marker.map(|marker| marker.next_offset);
-            return Ok((Restored::Merge(Box::new(merge)), marker));
-        }
-        let from = at.partition % hops.progress.partitions;
-        let mut progress = None;
-        self.read(&mut states.progress, &hops.progress.name, from, |key, value| {
-            if key == Some(at.partition.to_string().as_bytes()) {
-                progress = value.map(<[u8]>::to_vec);
-            }
-        })?;
-        let progress = match progress {
-            None => None,
-            Some(value) => {
-                let key = at.partition.to_string();
-                Some(Progress::parse(key.as_bytes(), &value).map_err(failed)?)
-            }
-        };
-        let marker = progress.as_ref().map(|progress| progress.next_offset);
-        let progress = match progress {
-            None => self.beginning_of_new(states, at.partition)?,
-            found => found,
-        };
-        let watch = |window: &WindowJob| {
-            Watch::restore(window.spec.clone(), at.partition, inputs, progress.as_ref())
-        };
-        Ok((Restored::Watches(self.job.windows.iter().map(watch).collect()), marker))
-    }
-
-    /// A partition that the input got after the pipeline began must not count into windows that are
-    /// final already: it begins where the last of the others is. None if it is not such a one.
-    fn beginning_of_new(
-        &self,
-        states: &mut States,
-        partition: i32,
-    ) -> Result<Option<Progress>, Failure> {
-        let hops = self.job.hops.as_ref().expect("there are windows");
-        let mut frontier = Frontier::default();
-        let mut applied = Ok(());
-        for from in 0..hops.progress.partitions {
-            self.read(&mut states.progress, &hops.progress.name, from, |key, value| {
-                let one = frontier.apply(key.unwrap_or_default(), value);
-                applied = std::mem::replace(&mut applied, Ok(())).and(one);
-            })?;
-        }
-        applied.map_err(|error| self.job.state_failure(&error))?;
-        Ok(frontier.beginning_of_new(partition, self.job.input_partitions))
-    }
-
-    fn read(
-        &self,
-        reader: &mut Option<StateReader>,
-        topic: &str,
-        partition: i32,
-        mut apply: impl FnMut(Option<&[u8]>, Option<&[u8]>),
-    ) -> Result<(), Failure> {
-        let reader = match reader {
-            Some(reader) => reader,
-            none => none.insert(StateReader::new(&self.job.client, &self.job.group, topic)?),
-        };
-        self.step("restoring window state");
-        let mut records = 0_u32;
-        reader.read(partition, RESTORE, self.stop.flag(), |record| {
-            apply(record.key, record.value);
-            records += 1;
-            if records.is_multiple_of(10_000) {
-                self.step("restoring window state");
-            }
-        })?;
         Ok(())
     }
 
@@ -392,13 +302,6 @@ impl Worker {
             }
         }
     }
-}
-
-/// The readers of the state topics, made when they are needed.
-#[derive(Default)]
-struct States {
-    progress: Option<StateReader>,
-    merges: Option<StateReader>,
 }
 
 /// Where the group's offset and the state of a partition's windows agree that it is to be read again:

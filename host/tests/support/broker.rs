@@ -78,6 +78,8 @@ struct Running {
     watchdog: Child,
     words: ChildStdin,
     pid: u32,
+    /// It was asked to end.
+    is_ending: bool,
 }
 
 /// A cluster of one or more brokers.
@@ -165,6 +167,32 @@ impl Broker {
         self.nodes[node].end("term");
     }
 
+    /// SIGTERM, without waiting; [`Broker::try_start`] brings it back.
+    pub fn begin_stop(&self, node: usize) {
+        self.nodes[node].say("term");
+    }
+
+    /// Starts a broker that was ended, if it has come to its end, and waits for nothing.
+    pub fn try_start(&self, node: usize) -> bool {
+        let has_ended = self.nodes[node].has_ended();
+        if has_ended {
+            self.nodes[node].start(&jars());
+        }
+        has_ended
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Fails if a broker that was not ended is dead.
+    #[track_caller]
+    pub fn assert_runs(&self) {
+        let dead = self.nodes.iter().find(|node| !node.is_ending() && node.is_dead());
+        assert!(dead.is_none(), "a broker ended by itself: {}", dead.unwrap().log());
+    }
+
     /// Starts a broker that was ended, with its data and ports, and waits until all serve.
     pub fn restart(&self, node: usize) {
         self.nodes[node].start(&jars());
@@ -230,7 +258,8 @@ impl Node {
         let words = watchdog.stdin.take().unwrap();
         let mut pid = String::new();
         BufReader::new(watchdog.stdout.take().unwrap()).read_line(&mut pid).unwrap();
-        *running = Some(Running { watchdog, words, pid: pid.trim().parse().unwrap() });
+        let pid = pid.trim().parse().unwrap();
+        *running = Some(Running { watchdog, words, pid, is_ending: false });
     }
 
     fn end(&self, word: &str) {
@@ -240,10 +269,31 @@ impl Node {
         let _ = running.watchdog.wait();
     }
 
+    fn say(&self, word: &str) {
+        let mut running = self.running.lock().unwrap();
+        let running = running.as_mut().expect("the broker runs");
+        running.is_ending = true;
+        writeln!(running.words, "{word}").expect("its watchdog runs");
+    }
+
+    /// Whether none runs; one that was asked to end, and did, is forgotten.
+    fn has_ended(&self) -> bool {
+        let mut running = self.running.lock().unwrap();
+        let is_over = |running: &mut Running| running.watchdog.try_wait().unwrap().is_some();
+        if running.as_mut().is_some_and(is_over) {
+            *running = None;
+        }
+        running.is_none()
+    }
+
     fn signal(&self, signal: &str) {
         let running = self.running.lock().unwrap();
         let pid = running.as_ref().expect("the broker runs").pid.to_string();
         assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    fn is_ending(&self) -> bool {
+        self.running.lock().unwrap().as_ref().is_some_and(|running| running.is_ending)
     }
 
     /// A process that ended and was not waited for has an empty command line.
@@ -256,7 +306,9 @@ impl Node {
 
     fn log(&self) -> String {
         let log = fs::read_to_string(self.folder.join("broker.log")).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
+        // A line may name every partition.
+        let lines: Vec<&str> =
+            log.lines().map(|line| &line[..line.floor_char_boundary(300)]).collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 }

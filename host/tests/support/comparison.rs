@@ -1,6 +1,8 @@
 //! Holds what came out of the pipeline against what [`simulation`] says, and tells the first
 //! differences so that a person sees what went wrong: lost, repeated, out of order, different.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::RangeInclusive;
 
@@ -32,28 +34,57 @@ pub enum Promise {
     AtLeastOnce,
 }
 
+/// What is different.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// It did not come out.
+    Lost,
+    /// It came out again.
+    Repeated,
+    /// It came out before or behind where it belongs.
+    OutOfOrder,
+    /// It came out, and should not have, or not like that.
+    Unexpected,
+    /// A result of a window that is wrong, lost, repeated or not expected.
+    Window,
+    /// Two readers saw different things.
+    Reader,
+}
+
 /// Differences, of which the first few are told.
 #[derive(Debug, Default)]
 pub struct Differences {
     told: Vec<String>,
-    more: u64,
+    by_kind: BTreeMap<Kind, u64>,
+    /// Records that came again where that is allowed.
+    repeats: u64,
 }
 
 /// So many differences are told in words.
 const TOLD_MAX: usize = 20;
 
 impl Differences {
-    fn add(&mut self, text: impl FnOnce() -> String) {
+    /// Notes one.
+    pub fn add(&mut self, kind: Kind, text: impl FnOnce() -> String) {
+        *self.by_kind.entry(kind).or_default() += 1;
         if self.told.len() < TOLD_MAX {
             self.told.push(text());
-        } else {
-            self.more += 1;
         }
     }
 
     /// How many there are.
     pub fn count(&self) -> u64 {
-        self.told.len() as u64 + self.more
+        self.by_kind.values().sum()
+    }
+
+    /// How many of a kind there are.
+    pub fn of(&self, kind: Kind) -> u64 {
+        self.by_kind.get(&kind).copied().unwrap_or_default()
+    }
+
+    /// How many records and results came again where at-least-once allows it.
+    pub fn repeats(&self) -> u64 {
+        self.repeats
     }
 
     /// The first of them, a line each.
@@ -138,27 +169,34 @@ pub fn compare_windows(
     for record in actual.values().flatten() {
         match window_result(window, record) {
             Ok((place, count)) => found.entry(place).or_default().push(count),
-            Err(why) => differences.add(|| format!("windows: {why}: {}", show(&record.value))),
+            Err(why) => {
+                differences.add(Kind::Window, || format!("windows: {why}: {}", show(&record.value)))
+            }
         }
     }
     for (place, (count, is_final)) in simulation::merge(expected) {
         let name = || format!("windows: {} at {}", place.1, rfc3339(place.0));
         match found.remove(&place).as_deref() {
             None if !all_closed && !is_final => {}
-            None => differences.add(|| format!("{}: lost, expected {count}", name())),
+            None => differences.add(Kind::Window, || format!("{}: lost, expected {count}", name())),
             Some(counts) => {
                 if counts.len() > 1 && promise == Promise::ExactlyOnce {
-                    differences.add(|| format!("{}: repeated: {counts:?}", name()));
+                    differences.add(Kind::Window, || format!("{}: repeated: {counts:?}", name()));
+                }
+                if promise == Promise::AtLeastOnce {
+                    differences.repeats += counts.len() as u64 - 1;
                 }
                 if let Some(wrong) = counts.iter().find(|found| **found != count) {
-                    differences.add(|| format!("{}: {wrong}, expected {count}", name()));
+                    differences
+                        .add(Kind::Window, || format!("{}: {wrong}, expected {count}", name()));
                 }
             }
         }
     }
     for ((start, key), counts) in found {
         let start = rfc3339(start);
-        differences.add(|| format!("windows: {key} at {start}: unexpected {counts:?}"));
+        differences
+            .add(Kind::Window, || format!("windows: {key} at {start}: unexpected {counts:?}"));
     }
 }
 
@@ -238,7 +276,7 @@ fn strip(
         let text = time.as_ref().and_then(Value::as_str).unwrap_or_default();
         let millis = DateTime::parse_from_rfc3339(text).ok().map(|time| time.timestamp_millis());
         if !millis.is_some_and(|millis| processed.contains(&millis)) {
-            differences.add(|| {
+            differences.add(Kind::Unexpected, || {
                 let offset = record.offset;
                 format!(
                     "{name}: offset {offset}: processed_timestamp is {time:?}, not within the run"
@@ -317,7 +355,9 @@ fn match_up(
     for record in &actual {
         let Identity { content, offset } = record;
         let Some(left) = places.get_mut(content.as_str()) else {
-            differences.add(|| format!("{name}: offset {offset}: not expected: {content}"));
+            differences.add(Kind::Unexpected, || {
+                format!("{name}: offset {offset}: not expected: {content}")
+            });
             continue;
         };
         let coming = coming.get_mut(content.as_str()).expect("counted above");
@@ -325,20 +365,21 @@ fn match_up(
         let next = matched.last().map_or(0, |(place, _)| place + 1);
         while left.len() > *coming && left.front().is_some_and(|place| *place < next) {
             let lost = left.pop_front().expect("there is one");
-            differences.add(|| lost_text(name, &expected[lost]));
+            differences.add(Kind::Lost, || lost_text(name, &expected[lost]));
         }
         *coming -= 1;
         match left.pop_front() {
             Some(place) => matched.push((place, *offset)),
-            None if promise == Promise::AtLeastOnce => {}
-            None => differences.add(|| format!("{name}: offset {offset}: repeated: {content}")),
+            None if promise == Promise::AtLeastOnce => differences.repeats += 1,
+            None => differences
+                .add(Kind::Repeated, || format!("{name}: offset {offset}: repeated: {content}")),
         }
     }
     out_of_order(name, &expected, &matched, differences);
     let mut lost: Vec<usize> = places.into_values().flatten().collect();
     lost.sort_unstable();
     for place in lost {
-        differences.add(|| lost_text(name, &expected[place]));
+        differences.add(Kind::Lost, || lost_text(name, &expected[place]));
     }
 }
 
@@ -370,7 +411,9 @@ fn out_of_order(
     }
     for ((place, offset), _) in matched.iter().zip(&in_order).filter(|(_, in_order)| !**in_order) {
         let input = expected[*place].offset;
-        differences.add(|| format!("{name}: offset {offset}: out of order: input {input}"));
+        differences.add(Kind::OutOfOrder, || {
+            format!("{name}: offset {offset}: out of order: input {input}")
+        });
     }
 }
 

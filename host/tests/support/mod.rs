@@ -13,10 +13,14 @@ pub mod simulation;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use host::demo::generate::Mix;
 use host::kafka::{ClientSettings, StateReader, TopicSpec, ensure};
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
 
 /// For calls that answer at once on a healthy broker.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -123,4 +127,34 @@ pub fn read_values(settings: &ClientSettings, topic: &str, partitions: i32) -> V
         .flatten()
         .map(|record| record.text())
         .collect()
+}
+
+/// How many records of a topic there are, those of aborted transactions included.
+pub fn count_uncommitted(settings: &ClientSettings, topic: &str) -> u64 {
+    const READ: Duration = Duration::from_secs(60);
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", settings.brokers())
+        .set("group.id", unique("counter"))
+        .set("enable.auto.commit", "false")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_uncommitted")
+        .set("log_level", "0")
+        .create()
+        .unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), SOON).unwrap();
+    let mut all = TopicPartitionList::new();
+    for partition in metadata.topics()[0].partitions() {
+        all.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
+    }
+    consumer.assign(&all).unwrap();
+    let (mut count, mut ends, end) = (0, 0, Instant::now() + READ);
+    while ends < all.count() {
+        assert!(Instant::now() < end, "{topic} is not read to its end");
+        match consumer.poll(Duration::from_millis(100)) {
+            Some(Ok(_)) => count += 1,
+            Some(Err(KafkaError::PartitionEOF(_))) => ends += 1,
+            Some(Err(_)) | None => {}
+        }
+    }
+    count
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::process::Output;
+use std::process::{Command, Output};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ pub struct Pipeline {
     /// The group, the input topic, and the first part of every other name.
     pub name: String,
     pub brokers: String,
+    /// Of every topic.
+    pub partitions: i32,
     folder: TempDir,
     started_ms: i64,
 }
@@ -55,7 +57,8 @@ impl Pipeline {
         let text = SHIPPED.replace("user-login", &name).replace(idle, "idle = \"1h\"");
         fs::write(folder.path().join("plugins/pipeline.toml"), change(text)).unwrap();
         let started_ms = Utc::now().timestamp_millis();
-        Pipeline { name, brokers: brokers.to_owned(), folder, started_ms }
+        let (brokers, partitions) = (brokers.to_owned(), PARTITIONS);
+        Pipeline { name, brokers, partitions, folder, started_ms }
     }
 
     /// The same with its input topic made, for a test that writes before it starts anything.
@@ -69,12 +72,30 @@ impl Pipeline {
         pipeline
     }
 
+    /// The same with so many partitions.
+    pub fn with_partitions(
+        name: &str,
+        brokers: &str,
+        partitions: i32,
+        change: impl FnOnce(String) -> String,
+    ) -> Pipeline {
+        let shipped = format!("partitions = {PARTITIONS}\n");
+        let widened = |text: String| {
+            assert!(text.contains(&shipped));
+            change(text.replace(&shipped, &format!("partitions = {partitions}\n")))
+        };
+        let mut pipeline = Pipeline::new(name, brokers, widened);
+        pipeline.partitions = partitions;
+        pipeline.make_topic(&pipeline.name, &[]);
+        pipeline
+    }
+
     /// Makes a topic with the pipeline's partitions.
     pub fn make_topic(&self, name: &str, configs: &[(&str, &str)]) {
         let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
         let spec = TopicSpec {
             name: name.to_owned(),
-            partitions: PARTITIONS,
+            partitions: self.partitions,
             replication: -1,
             configs: configs.collect(),
         };
@@ -154,7 +175,14 @@ impl Pipeline {
         more: &[&str],
     ) -> Process {
         let mut command = Process::command();
-        command.current_dir(self.folder.path()).envs(environment.iter().copied());
+        command.envs(environment.iter().copied());
+        self.prepare(&mut command, instance, brokers, more);
+        Process::start(&mut command, &self.log_of(instance))
+    }
+
+    /// Gives a command that starts `host` the arguments of a process of this pipeline.
+    pub fn prepare(&self, command: &mut Command, instance: &str, brokers: &str, more: &[&str]) {
+        command.current_dir(self.folder.path());
         command.args(["run", "--plugins", "plugins", "--state-dir", "state"]);
         command.args(["--brokers", brokers, "--instance", instance]);
         if !more.contains(&"--workers") {
@@ -162,7 +190,6 @@ impl Pipeline {
         }
         command.args(["--admin", "127.0.0.1:0", "-X", "session.timeout.ms=3000"]);
         command.args(["-X", "heartbeat.interval.ms=500"]).args(more);
-        Process::start(&mut command, &self.log_of(instance))
     }
 
     /// Takes the transactional id of an instance's worker over, as a forgotten process of the same
@@ -185,7 +212,8 @@ impl Pipeline {
         command.args(["--plugins", "plugins", "--state-dir", "state"]).output().unwrap()
     }
 
-    fn log_of(&self, instance: &str) -> PathBuf {
+    /// The log of all lives of an instance.
+    pub fn log_of(&self, instance: &str) -> PathBuf {
         self.folder.path().join(format!("{instance}.log"))
     }
 
@@ -204,7 +232,7 @@ impl Pipeline {
             .set("log_level", "0")
             .create()?;
         let mut asked = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
+        for partition in 0..self.partitions {
             asked.add_partition(&self.name, partition);
         }
         let committed = client.committed_offsets(asked, ASK)?;
@@ -245,7 +273,7 @@ impl Pipeline {
             return Ok(true); // a pipeline without windows
         }
         let mut asked = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
+        for partition in 0..self.partitions {
             asked.add_partition(&self.repartition(), partition);
         }
         let committed = client.committed_offsets(asked, ASK)?;
@@ -259,14 +287,14 @@ impl Pipeline {
         }
         client.assign(&from)?;
         let (mut ends, until) = (0, Instant::now() + ASK);
-        while ends < PARTITIONS && Instant::now() < until {
+        while ends < self.partitions && Instant::now() < until {
             match client.poll(Duration::from_millis(100)) {
                 Some(Ok(_)) => return Ok(false),
                 Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => ends += 1,
                 Some(Err(_)) | None => {}
             }
         }
-        Ok(ends == PARTITIONS)
+        Ok(ends == self.partitions)
     }
 
     /// Whether the whole input is committed within this time, and what its windows make of it. Every
@@ -316,7 +344,7 @@ impl Pipeline {
     }
 
     fn compare_records(&self, promise: Promise) -> (BTreeMap<i32, Expected>, Differences) {
-        let input = read_topic(&self.settings(), &self.name, PARTITIONS).into_iter();
+        let input = read_topic(&self.settings(), &self.name, self.partitions).into_iter();
         let input = input
             .map(|(partition, records)| (partition, records.into_iter().map(input_of).collect()));
         let expected = simulate(&input.collect());
@@ -330,7 +358,7 @@ impl Pipeline {
     }
 
     fn actual(&self, topic: &str) -> Partitions {
-        let records = read_topic(&self.settings(), topic, PARTITIONS).into_iter();
+        let records = read_topic(&self.settings(), topic, self.partitions).into_iter();
         let actual = |(partition, records): (i32, Vec<Read>)| {
             (partition, records.into_iter().map(actual_of).collect())
         };
@@ -352,6 +380,7 @@ fn actual_of(record: Read) -> Actual {
 /// Generated events, on their way into a pipeline's input.
 pub struct Feed {
     topic: String,
+    partitions: i32,
     producer: ThreadedProducer<DefaultProducerContext>,
     generator: Generator,
     sent: u64,
@@ -376,7 +405,8 @@ impl Feed {
             .unwrap();
         let last_due_ms = spec.start_ms;
         let generator = Generator::new(spec);
-        Feed { topic: pipeline.name.clone(), producer, generator, sent: 0, last_due_ms }
+        let (topic, partitions) = (pipeline.name.clone(), pipeline.partitions);
+        Feed { topic, partitions, producer, generator, sent: 0, last_due_ms }
     }
 
     /// How many were sent.
@@ -410,8 +440,8 @@ impl Feed {
     /// waits until the brokers have everything.
     pub fn finish(&mut self) {
         let time = self.last_due_ms + 2 * (WINDOW_MS + GRACE_MS);
-        for partition in 0..PARTITIONS {
-            let key = key_for(partition);
+        for partition in 0..self.partitions {
+            let key = key_in(partition, self.partitions);
             self.send_one(partition, Some(key.as_bytes()), event("android", time).as_bytes(), time);
         }
         self.flush();
@@ -450,8 +480,13 @@ fn send(
 
 /// A key that lies in this partition.
 pub fn key_for(partition: i32) -> String {
+    key_in(partition, PARTITIONS)
+}
+
+/// A key that lies in this of so many partitions.
+pub fn key_in(partition: i32, partitions: i32) -> String {
     let mut keys = (0..).map(|number| format!("key-{number}"));
-    keys.find(|key| partition_for_key(key.as_bytes(), PARTITIONS) == partition).unwrap()
+    keys.find(|key| partition_for_key(key.as_bytes(), partitions) == partition).unwrap()
 }
 
 /// A good event.

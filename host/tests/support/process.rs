@@ -1,12 +1,14 @@
 //! The host as a process of its own, as a supervisor starts it: signals, exit codes, its log.
 
 use std::fs::{self, File};
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 /// What delivery rule 14 promises: from SIGTERM to the end, whatever the brokers do.
 pub const STOP_MAX: Duration = Duration::from_secs(10);
@@ -29,6 +31,18 @@ impl Process {
         Process { child: child.expect("the command starts"), log: log.to_owned() }
     }
 
+    /// The same with a log that this process writes, so that it goes on where the disk of that one is
+    /// full.
+    pub fn start_logged_here(command: &mut Command, log: &Path) -> Process {
+        let mut file = File::options().create(true).append(true).open(log).unwrap();
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut child = child.spawn().expect("the command starts");
+        let mut lines = child.stderr.take().expect("it is piped");
+        // Ends with the process.
+        thread::spawn(move || io::copy(&mut lines, &mut file));
+        Process { child, log: log.to_owned() }
+    }
+
     /// The same, with what it writes to stdout in a file.
     pub fn start_with_output(command: &mut Command, log: &Path, output: &Path) -> Process {
         let file = File::options().create(true).append(true).open(log).unwrap();
@@ -46,6 +60,28 @@ impl Process {
             }
         }
         command
+    }
+
+    /// The same, for [`Process::set_disk_full`]: a write beyond the limit is an error, as on a full
+    /// disk, and no signal.
+    pub fn command_for_a_full_disk() -> Command {
+        let plain = Process::command();
+        let mut command = Command::new("sh");
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(plain.get_program());
+        command
+    }
+
+    /// While set, whatever it writes to a file fails.
+    pub fn set_disk_full(&self, full: bool) {
+        let limit = Rlimit { current: full.then_some(0), maximum: None };
+        let pid = Pid::from_child(&self.child);
+        prlimit(Some(pid), Resource::Fsize, limit).expect("a child may be limited");
     }
 
     fn signal(&self, signal: &str) {
@@ -104,6 +140,11 @@ impl Process {
         }
     }
 
+    /// How it ended, if it did.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Fails if it ended by itself.
     #[track_caller]
     pub fn assert_runs(&mut self) {
@@ -143,15 +184,25 @@ impl Process {
     /// Asks its admin server: the status, and the body as JSON.
     pub fn ask(&self, method: &str, path: &str) -> (u16, serde_json::Value) {
         const ANSWER: Duration = Duration::from_secs(30);
-        let mut stream = TcpStream::connect(self.admin()).unwrap();
-        stream.set_read_timeout(Some(ANSWER)).unwrap();
-        write!(stream, "{method} {path} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\r\n")
-            .unwrap();
+        self.try_ask(method, path, ANSWER).unwrap()
+    }
+
+    /// The same where there may be no answer.
+    pub fn try_ask(
+        &self,
+        method: &str,
+        path: &str,
+        timeout: Duration,
+    ) -> io::Result<(u16, serde_json::Value)> {
+        let mut stream = TcpStream::connect(self.admin())?;
+        stream.set_read_timeout(Some(timeout))?;
+        write!(stream, "{method} {path} HTTP/1.1\r\nHost: host\r\nConnection: close\r\n\r\n")?;
         let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").ok_or(io::ErrorKind::UnexpectedEof)?;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (status, serde_json::from_str(body).unwrap_or(serde_json::Value::String(body.to_owned())))
+        let body = serde_json::from_str(body).unwrap_or_else(|_| body.into());
+        Ok((status, body))
     }
 
     /// The end of its log.

@@ -1,12 +1,12 @@
-//! A TCP proxy before one broker, which knows enough of Kafka's framing to lose a reply or to deliver
-//! a request late, behind a cut or slowly.
+//! A TCP proxy before one broker, which knows enough of Kafka's framing to lose a request or a reply,
+//! or to deliver a request late, behind a cut or slowly; and which can hold everything up.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -25,6 +25,11 @@ pub mod api {
 /// What happens to the next request of a kind, once.
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
+    /// The connection is cut, and the broker never sees it.
+    LoseRequest {
+        /// See [`api`].
+        api: i16,
+    },
     /// The broker executes it; its reply is lost, and the connection with it.
     LoseReply {
         /// See [`api`].
@@ -49,7 +54,10 @@ pub enum Fault {
 impl Fault {
     fn api(self) -> i16 {
         match self {
-            Fault::LoseReply { api } | Fault::Late { api, .. } | Fault::Slow { api, .. } => api,
+            Fault::LoseRequest { api }
+            | Fault::LoseReply { api }
+            | Fault::Late { api, .. }
+            | Fault::Slow { api, .. } => api,
         }
     }
 }
@@ -72,8 +80,20 @@ impl Armed {
 #[derive(Default)]
 struct State {
     armed: Mutex<Vec<(Fault, Sender<()>)>>,
-    open: Mutex<Vec<TcpStream>>,
+    /// Connections, by number; those that ended are not kept.
+    open: Mutex<BTreeMap<u64, [TcpStream; 2]>>,
+    connections: AtomicU64,
     refusing: AtomicBool,
+    frozen: Mutex<bool>,
+    thawed: Condvar,
+}
+
+impl State {
+    /// Waits while nothing gets through.
+    fn pass(&self) {
+        let frozen = self.frozen.lock().unwrap();
+        drop(self.thawed.wait_while(frozen, |frozen| *frozen).unwrap());
+    }
 }
 
 /// The proxy; start it before its broker, which must advertise its port.
@@ -123,9 +143,22 @@ impl Proxy {
         Armed(receiver)
     }
 
+    /// Takes back what has not struck yet.
+    pub fn disarm(&self) {
+        self.state.armed.lock().unwrap().clear();
+    }
+
+    /// While set nothing gets through in either direction, the end of a connection included, and
+    /// none is closed.
+    pub fn set_frozen(&self, frozen: bool) {
+        *self.state.frozen.lock().unwrap() = frozen;
+        self.state.thawed.notify_all();
+    }
+
     /// Cuts every connection.
     pub fn cut(&self) {
-        for stream in self.state.open.lock().unwrap().drain(..) {
+        let open = std::mem::take(&mut *self.state.open.lock().unwrap());
+        for stream in open.into_values().flatten() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -144,19 +177,20 @@ type Lost = Arc<Mutex<HashSet<i32>>>;
 
 fn serve(state: &Arc<State>, client: TcpStream, server: TcpStream) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let mut open = state.open.lock().unwrap();
-    open.push(client.try_clone().unwrap());
-    open.push(server.try_clone().unwrap());
-    drop(open);
+    let number = state.connections.fetch_add(1, Ordering::Relaxed);
+    let both = [client.try_clone().unwrap(), server.try_clone().unwrap()];
+    state.open.lock().unwrap().insert(number, both);
     let lost = Lost::default();
     let (told, tell) = mpsc::channel();
-    let (state, to_server, from_client, marks) =
-        (state.clone(), server.try_clone().unwrap(), client.try_clone().unwrap(), lost.clone());
+    let (to_server, from_client, marks) =
+        (server.try_clone().unwrap(), client.try_clone().unwrap(), lost.clone());
+    let (of_requests, of_replies) = (state.clone(), state.clone());
     thread::spawn(move || {
-        let _ = requests(&state, from_client, to_server, &marks, &told);
+        let _ = requests(&of_requests, from_client, to_server, &marks, &told);
     });
     thread::spawn(move || {
-        let _ = replies(server, client, &lost, &tell);
+        let _ = replies(&of_replies, server, client, &lost, &tell);
+        of_replies.open.lock().unwrap().remove(&number);
     });
 }
 
@@ -185,10 +219,12 @@ fn requests(
         let request = match frame(&mut client) {
             Ok(request) => request,
             Err(error) => {
+                state.pass();
                 let _ = server.shutdown(Shutdown::Both);
                 return Err(error);
             }
         };
+        state.pass();
         let key = i16::from_be_bytes([request[4], request[5]]);
         let mut armed = state.armed.lock().unwrap();
         let hit = armed.iter().position(|(fault, _)| fault.api() == key).map(|at| armed.remove(at));
@@ -196,6 +232,10 @@ fn requests(
         if let Some((Fault::Slow { after, .. }, event)) = &hit {
             let _ = event.send(());
             thread::sleep(*after);
+        } else if let Some((Fault::LoseRequest { .. }, event)) = &hit {
+            client.shutdown(Shutdown::Both)?;
+            let _ = event.send(());
+            return server.shutdown(Shutdown::Both);
         } else if let Some((fault, event)) = hit {
             lost.lock().unwrap().insert(correlation(&request, 8));
             let _ = told.send(event.clone());
@@ -211,6 +251,7 @@ fn requests(
 }
 
 fn replies(
+    state: &State,
     mut server: TcpStream,
     mut client: TcpStream,
     lost: &Lost,
@@ -220,10 +261,12 @@ fn replies(
         let reply = match frame(&mut server) {
             Ok(reply) => reply,
             Err(error) => {
+                state.pass();
                 let _ = client.shutdown(Shutdown::Both);
                 return Err(error);
             }
         };
+        state.pass();
         if lost.lock().unwrap().contains(&correlation(&reply, 4)) {
             let _ = client.shutdown(Shutdown::Both);
             let _ = server.shutdown(Shutdown::Both);

@@ -1,0 +1,296 @@
+//! The same comparison with one rule of delivery switched off in the host (`HOST_TEST_CONTROL`, which
+//! only builds with debug assertions have): it must show. What random faults reach too rarely is
+//! arranged; each says how often it is tried before the control counts as not noticed.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use chrono::Utc;
+
+use crate::LIVENESS;
+use crate::alone;
+use crate::cluster::Cluster;
+use crate::setting::events;
+use crate::support::comparison::Promise;
+use crate::support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
+use crate::support::proxy::{Fault as Cut, api};
+use crate::support::{SOON, count_uncommitted};
+
+/// Events a second of the wall clock.
+const PACE: u64 = 5_000;
+
+/// The controls that a process is started with: none where every rule holds.
+type Controls = Option<&'static str>;
+
+fn environment(control: &Controls) -> Vec<(&'static str, &'static str)> {
+    control.iter().map(|control| ("HOST_TEST_CONTROL", *control)).collect()
+}
+
+/// One rule, and how often its absence is tried before it counts as not noticed.
+struct Rule {
+    /// How it is switched off.
+    off: &'static str,
+    /// What belongs to the scenario while it holds.
+    on: Controls,
+    tries: u64,
+}
+
+impl Rule {
+    /// One whose moment is arranged exactly.
+    fn arranged(off: &'static str) -> Rule {
+        Rule { off, on: None, tries: 1 }
+    }
+
+    /// Holds a scenario against the simulation: with the rule off it must show, and else not.
+    fn check(&self, scenario: impl Fn(&Cluster, u64, Controls) -> u64) {
+        let _alone = alone();
+        let cluster = Cluster::start(1);
+        let mut found = 0;
+        for seed in 1..=self.tries {
+            let (off, right) = (self.off, scenario(&cluster, seed, self.on));
+            assert_eq!(right, 0, "seed {seed} must be right as long as the rule holds");
+            found = scenario(&cluster, seed, Some(off));
+            println!("{off}, seed {seed}: {right} differences with the rule, {found} without it");
+            if found > 0 {
+                return;
+            }
+        }
+        assert!(found > 0, "{} seeds do not see that {} is broken", self.tries, self.off);
+    }
+}
+
+/// Events for a control.
+const FEW: u64 = 20_000;
+
+/// A process dies at the one moment at which outputs are committed and offsets are not.
+#[test]
+fn offsets_outside_the_transaction_are_noticed() {
+    Rule::arranged("offsets-outside-transaction").check(|cluster, _, rule| {
+        let Cluster { broker, proxies } = cluster;
+        let proxy = &proxies[0];
+        // The state of a window holds the offset as well, and would stop the process.
+        let without_windows = |text: String| {
+            let (before, rest) = text.split_once("[[window]]").unwrap();
+            let (_, after) = rest.split_once("[sink]").unwrap();
+            format!("{before}[sink]{after}")
+        };
+        let pipeline = Pipeline::with_input("offsets", &broker.brokers(), without_windows);
+        let mut feed = Feed::new(&pipeline, events(7, FEW));
+        let environment = environment(&rule);
+        let mut process = pipeline.start_with("a", &proxy.brokers(), &environment, &[]);
+        process.await_log("partitions taken over", SOON);
+        // What tells the broker that the offsets are moved.
+        let moves = if rule.is_some() { api::OFFSET_COMMIT } else { api::END_TXN };
+        let armed = proxy.arm(Cut::Late { api: moves, after: Duration::from_secs(3_600) });
+        feed.send(FEW / 2);
+        feed.flush();
+        armed.await_cut(SOON);
+        process.kill();
+        let process = pipeline.start_with("a", &proxy.brokers(), &environment, &[]);
+        feed.send(FEW / 2);
+        feed.finish();
+        pipeline.await_end(&mut [process], LIVENESS);
+        pipeline.record_differences(Promise::ExactlyOnce).count()
+    });
+}
+
+/// A worker loses its transaction in the middle of everything.
+#[test]
+fn a_failed_transaction_that_is_not_read_again_is_noticed() {
+    Rule::arranged("no-rewind").check(|cluster, _, rule| {
+        let broker = &cluster.broker;
+        let pipeline = Pipeline::with_input("rewind", &broker.brokers(), |text| text);
+        let mut feed = Feed::new(&pipeline, events(8, FEW));
+        let mut process = pipeline.start_with("a", &broker.brokers(), &environment(&rule), &[]);
+        process.await_log("partitions taken over", SOON);
+        let is_fenced = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                // The next transaction of a fenced producer fails, so one must come.
+                feed.pace(0..FEW, PACE, |_| true);
+                while !is_fenced.load(Ordering::Relaxed) {
+                    feed.pace(0..100, PACE, |_| true);
+                }
+                feed.finish();
+            });
+            thread::sleep(Duration::from_secs(1));
+            // A worker that replaces its producer at that moment takes the id back unharmed.
+            let failed = || pipeline.logged(&["a"], "going back to what is committed") > 0;
+            let until = Instant::now() + LIVENESS;
+            while !failed() && Instant::now() < until {
+                pipeline.fence("a");
+                let seen_until = Instant::now() + Duration::from_secs(3);
+                while !failed() && Instant::now() < seen_until {
+                    thread::sleep(Duration::from_millis(50));
+                }
+            }
+            is_fenced.store(true, Ordering::Relaxed);
+        });
+        let mut processes = [process];
+        pipeline.await_end(&mut processes, LIVENESS);
+        let recoveries = pipeline.logged(&["a"], "going back to what is committed");
+        assert!(recoveries > 0, "the worker was not fenced: {}", processes[0].log_tail());
+        pipeline.differences(Promise::ExactlyOnce).count()
+    });
+}
+
+/// The last records are all filtered out: nothing is lost, but the group does not come to its end.
+#[test]
+fn a_commit_that_waits_for_an_output_is_noticed() {
+    Rule::arranged("timer-by-output").check(|cluster, _, rule| {
+        let broker = &cluster.broker;
+        let pipeline = Pipeline::with_input("timer", &broker.brokers(), |text| text);
+        let mut feed = Feed::new(&pipeline, events(9, FEW));
+        feed.send(FEW);
+        feed.finish();
+        let mut processes = [pipeline.start_with("a", &broker.brokers(), &environment(&rule), &[])];
+        pipeline.await_end(&mut processes, LIVENESS);
+        let now = Utc::now().timestamp_millis();
+        for partition in 0..PARTITIONS {
+            let key = key_for(partition);
+            feed.send_one(partition, Some(key.as_bytes()), event("iOS", now).as_bytes(), now);
+        }
+        feed.flush();
+        // Many times the commit interval of 200 ms.
+        let within = if rule.is_some() { Duration::from_secs(6) } else { LIVENESS };
+        let reaches_end = pipeline.reaches_end(&mut processes, within);
+        let [process] = &mut processes;
+        process.terminate();
+        assert_eq!(pipeline.differences(Promise::ExactlyOnce).count(), 0);
+        u64::from(!reaches_end)
+    });
+}
+
+/// A commit's last request is sent again, and its first copy comes to the broker in the middle of the
+/// next transaction, and ends it.
+#[test]
+fn a_producer_kept_after_a_slow_commit_is_noticed() {
+    Rule { off: "keep-producer", on: None, tries: 3 }.check(|cluster, seed, rule| {
+        let proxy = &cluster.proxies[0];
+        let pipeline = Pipeline::with_input("slow", &cluster.straight(), |text| {
+            with_commit_interval(&text, "3s")
+        });
+        let mut feed = Feed::new(&pipeline, events(seed, 12 * PACE));
+        let environment = environment(&rule);
+        let mut process = pipeline.start_with("a", &proxy.brokers(), &environment, &[]);
+        process.await_log("partitions taken over", SOON);
+        thread::scope(|scope| {
+            scope.spawn(|| feed.pace(0..12 * PACE, PACE, |_| true));
+            let late = Cut::Late { api: api::END_TXN, after: Duration::from_millis(1_500) };
+            let armed = proxy.arm(late);
+            armed.await_cut(SOON);
+            armed.await_delivery(SOON);
+        });
+        feed.finish();
+        let mut processes = [process];
+        pipeline.await_end(&mut processes, LIVENESS);
+        processes[0].terminate();
+        pipeline.differences(Promise::ExactlyOnce).count()
+    });
+}
+
+/// The last commit of a worker that ends fails, and its offsets are committed all the same.
+#[test]
+fn state_kept_after_a_failed_last_commit_is_noticed() {
+    Rule::arranged("keep-state").check(|cluster, seed, rule| {
+        let pipeline = Pipeline::with_input("kept", &cluster.straight(), |text| {
+            with_commit_interval(&text, "5s")
+        });
+        pipeline.make_topic(&pipeline.processed(), &[]);
+        let mut feed = Feed::new(&pipeline, events(seed, FEW));
+        let environment = environment(&rule);
+        let start = || pipeline.start_with("a", &cluster.straight(), &environment, &[]);
+        let mut process = start();
+        process.await_log("partitions taken over", SOON);
+        feed.send(FEW / 10);
+        feed.flush();
+        await_written(&pipeline);
+        pipeline.fence("a");
+        process.terminate();
+        let log = process.log();
+        assert!(log.contains("the last commit failed"), "{log}");
+        let mut processes = [start()];
+        feed.send(FEW / 10);
+        feed.finish();
+        pipeline.await_end(&mut processes, LIVENESS);
+        processes[0].terminate();
+        pipeline.differences(Promise::ExactlyOnce).count()
+    });
+}
+
+/// Waits until outputs are written that are not committed, and no more come.
+fn await_written(pipeline: &Pipeline) {
+    let written = || count_uncommitted(&pipeline.settings(), &pipeline.processed());
+    let (end, mut before) = (Instant::now() + SOON, 0);
+    loop {
+        let now = written();
+        if now > 0 && now == before {
+            return;
+        }
+        before = now;
+        assert!(Instant::now() < end, "nothing is written");
+        thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn with_commit_interval(text: &str, interval: &str) -> String {
+    let shipped = "commit-interval = \"200ms\"";
+    assert!(text.contains(shipped));
+    text.replace(shipped, &format!("commit-interval = \"{interval}\""))
+}
+
+/// A static member that is stopped for longer than its session, in the middle of giving up some of its
+/// partitions, wakes up with another id and with partitions that others have by now.
+#[test]
+fn a_member_that_is_not_checked_is_noticed() {
+    let rule = Rule { off: "no-member-check", on: Some("static-members"), tries: 5 };
+    rule.check(|cluster, seed, rule| {
+        let pipeline = Pipeline::with_input("static", &cluster.straight(), |text| text);
+        let mut feed = Feed::new(&pipeline, events(seed, 60_000));
+        let environment = environment(&rule);
+        let straight = cluster.straight();
+        let start =
+            |name: &str, brokers: &str| pipeline.start_with(name, brokers, &environment, &[]);
+        let mut stopped = start("stopped", &cluster.through_proxies());
+        stopped.await_log("partitions taken over", SOON);
+        let over = AtomicBool::new(false);
+        let mut processes = thread::scope(|scope| {
+            scope.spawn(|| {
+                feed.pace(0..u64::MAX, 2_000, |_| !over.load(Ordering::Relaxed));
+                feed.finish();
+            });
+            let ran = catch_unwind(AssertUnwindSafe(|| {
+                let mut second = start("second", &straight);
+                second.await_log("partitions taken over", SOON);
+                for round in 0..ROUNDS {
+                    let answered = Cut::Slow { api: api::SYNC_GROUP, after: Duration::ZERO };
+                    let answered = cluster.proxies[0].arm(answered);
+                    let mut third = start(&format!("third{round}"), &straight);
+                    answered.await_cut(SOON);
+                    // A little further each time: its answer, the commit, the next join.
+                    thread::sleep(Duration::from_millis(5 + 15 * round));
+                    stopped.pause();
+                    thread::sleep(LONGER_THAN_A_SESSION);
+                    stopped.resume();
+                    third.await_log("partitions taken over", SOON);
+                    thread::sleep(Duration::from_secs(2));
+                    third.terminate();
+                }
+                [stopped, second]
+            }));
+            over.store(true, Ordering::Relaxed);
+            ran.unwrap_or_else(|failure| resume_unwind(failure))
+        });
+        pipeline.await_end(&mut processes, LIVENESS);
+        processes.iter_mut().for_each(|process| process.terminate());
+        let differences = pipeline.differences(Promise::ExactlyOnce);
+        let names = ["stopped", "second"];
+        println!("{} other ids seen", pipeline.logged(&names, "another member of the group now"));
+        differences.count()
+    });
+}
+
+const ROUNDS: u64 = 5;
+const LONGER_THAN_A_SESSION: Duration = Duration::from_secs(5);

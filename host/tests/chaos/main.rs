@@ -1,0 +1,179 @@
+//! Chaos: processes of one group on real Apache Kafka, everything going wrong on the way, and what
+//! comes out held against an exact simulation of the input. And the same with one rule of delivery
+//! switched off, which must show ([`controls`]).
+//!
+//! `cargo test --test chaos` is the short run. The long one:
+//! `CHAOS_SEEDS=50 CHAOS_EVENTS=500000 CHAOS_FIRST=1 cargo test --test chaos chaos_ -- --nocapture`;
+//! `CHAOS_EVENTS` is how many events a seed has at least, which says how long its faults last.
+
+#![allow(clippy::print_stdout, reason = "each seed says in a line what was done and found")]
+#![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+mod cluster;
+mod controls;
+mod fault;
+mod instance;
+#[path = "../plugin_support/mod.rs"]
+mod plugin_support;
+mod reader;
+mod recovery;
+mod report;
+mod run;
+mod setting;
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+use cluster::Cluster;
+use reader::Reader;
+use recovery::Times;
+use report::{Outcome, Totals};
+use run::Run;
+use setting::{PACE, PROCESSES_MAX, Setting, events, number};
+use support::comparison::Promise;
+use support::pipeline::{Feed, Pipeline};
+use support::process::Process;
+use support::{Read, count_uncommitted, read_topic};
+
+/// From the last fault to everything committed and merged: takeovers, restores, a broker that is still
+/// warming up, and what waited meanwhile.
+const LIVENESS: Duration = Duration::from_secs(120);
+/// Events of a seed of the short run.
+const EVENTS: u64 = 75_000;
+/// Events that come after the last fault, so that none comes to a run that is done.
+const AFTERWARDS: u64 = 2_000;
+/// For a reader that is a little behind.
+const BEHIND: Duration = Duration::from_secs(30);
+
+/// The tests of this file need the whole machine, one after the other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    // A test that failed leaves nothing behind that the next could stumble over.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[test]
+fn chaos_nothing_is_lost_or_repeated_whatever_goes_wrong() {
+    let _alone = alone();
+    let (first, events) = (number("CHAOS_FIRST", 1), number("CHAOS_EVENTS", EVENTS));
+    let (mut totals, mut failed) = (Totals::default(), Vec::new());
+    for seed in first..first + number("CHAOS_SEEDS", 4) {
+        // The other seeds of a long run are worth their time all the same.
+        match catch_unwind(|| run_seed(seed, events)) {
+            Ok(outcome) if outcome.differences.count() == 0 => totals.add(outcome),
+            Ok(outcome) => {
+                failed.push(seed);
+                totals.add(outcome);
+            }
+            Err(_) => failed.push(seed),
+        }
+    }
+    println!("{}", totals.tables());
+    assert!(failed.is_empty(), "seeds {failed:?} failed, see above");
+}
+
+fn run_seed(seed: u64, count: u64) -> Outcome {
+    let started = Instant::now();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let setting = Setting::draw(seed, &mut random);
+    println!("seed {seed} begins: {setting}");
+    let cluster = Cluster::start(setting.brokers);
+    let brokers = cluster.straight();
+    let pipeline = Pipeline::with_partitions("chaos", &brokers, setting.partitions, |text| text);
+    pipeline.make_topic(&pipeline.processed(), &[]);
+    let _logs = Logs { seed, pipeline: &pipeline };
+    let reader = Reader::start(&pipeline);
+    let mut run = Run::start(&cluster, &pipeline, &setting, random);
+    let mut feed = Feed::new(&pipeline, events(seed, count));
+    under_load(&mut feed, || run.drive(Instant::now() + Duration::from_secs(count / PACE)));
+    let (mut processes, past) = run.into_processes();
+    let mended = Instant::now();
+    pipeline.await_end(&mut processes, LIVENESS);
+    let drained = mended.elapsed();
+    processes.iter_mut().for_each(Process::terminate);
+    let mut differences = pipeline.differences(Promise::ExactlyOnce);
+    let there = output(&pipeline);
+    let seen = reader.compare(&there, BEHIND, &mut differences);
+    let committed: u64 = there.values().map(|records| records.len() as u64).sum();
+    let written = count_uncommitted(&pipeline.settings(), &pipeline.processed());
+    let names = names();
+    let outcome = Outcome {
+        records: feed.sent(),
+        took: started.elapsed(),
+        drained,
+        faults: past.counts,
+        aborts: pipeline.logged(
+            &names.iter().map(String::as_str).collect::<Vec<_>>(),
+            "going back to what is committed",
+        ),
+        aborted_records: written.saturating_sub(committed),
+        ended: past.ended,
+        slowest_stop: past.slowest_stop,
+        times: Times::of(&past.struck, &seen),
+        differences,
+        setting,
+    };
+    println!("{}", outcome.line(seed));
+    if outcome.differences.count() > 0 {
+        println!("differences:\n{}", outcome.differences.told().join("\n"));
+    }
+    outcome
+}
+
+/// Keeps the logs of a run for whoever looks for the cause of something, however the run ends.
+struct Logs<'a> {
+    seed: u64,
+    pipeline: &'a Pipeline,
+}
+
+impl Drop for Logs<'_> {
+    fn drop(&mut self) {
+        let Some(folder) = std::env::var_os("CHAOS_LOGS").map(PathBuf::from) else { return };
+        fs::create_dir_all(&folder).unwrap();
+        for name in names() {
+            // A process that was never started has none.
+            let to = folder.join(format!("{}-{name}.log", self.seed));
+            let _ = fs::copy(self.pipeline.log_of(&name), to);
+        }
+        // Of a process that crashed, if the system writes it there.
+        let core = self.pipeline.plugins().with_file_name("core");
+        let _ = fs::copy(core, folder.join(format!("{}.core", self.seed)));
+    }
+}
+
+/// Of all instances that a run can have.
+fn names() -> Vec<String> {
+    (0..PROCESSES_MAX).map(instance::name).collect()
+}
+
+/// Sends events for as long as `run` takes, then some more and the last ones.
+fn under_load(feed: &mut Feed, run: impl FnOnce()) {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            feed.pace(0..u64::MAX, PACE, |_| !over.load(Ordering::Relaxed));
+            feed.pace(0..AFTERWARDS, PACE, |_| true);
+            feed.finish();
+        });
+        let ran = catch_unwind(AssertUnwindSafe(run));
+        over.store(true, Ordering::Relaxed);
+        if let Err(failure) = ran {
+            resume_unwind(failure);
+        }
+    });
+}
+
+fn output(pipeline: &Pipeline) -> BTreeMap<i32, Vec<Read>> {
+    read_topic(&pipeline.settings(), &pipeline.processed(), pipeline.partitions)
+}
