@@ -11,8 +11,11 @@
 
 mod cluster;
 mod controls;
+mod disk;
 mod fault;
 mod instance;
+mod least;
+mod measure;
 #[path = "../plugin_support/mod.rs"]
 mod plugin_support;
 mod reader;
