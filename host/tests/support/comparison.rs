@@ -1,6 +1,8 @@
 //! Holds what came out of the pipeline against what [`simulation`] says, and tells the first
 //! differences so that a person sees what went wrong: lost, repeated, out of order, different.
 
+#![allow(dead_code, reason = "each test binary uses its part")]
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::RangeInclusive;
 
