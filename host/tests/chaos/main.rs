@@ -5,14 +5,40 @@
 //! `cargo test --test chaos` is the short run. The long one:
 //! `CHAOS_SEEDS=50 CHAOS_EVENTS=500000 CHAOS_FIRST=1 cargo test --test chaos chaos_ -- --nocapture`;
 //! `CHAOS_EVENTS` is how many events a seed has at least, which says how long its faults last.
+//!
+//! # Which test holds which rule of delivery
+//!
+//! Numbers are those of `delivery.md`. What is not named here is held by the chaos run alone.
+//!
+//! | rule | test |
+//! |---|---|
+//! | 1 producer after a failed transaction | `kafka_write`: `a_producer_used_again_after_an_abort_loses_what_it_committed` and its counterpart |
+//! | 2 member id | `worker::tests`: `a_last_commit_that_fails_is_not_called_committed`; [`controls`] on request only |
+//! | 5 queued messages and rebalances | `kafka_read`: `nothing_is_lost_repeated_or_reordered_by_rebalance_seek_and_revoke_with_messages_queued` |
+//! | 7 unanswered events | `kafka_read`: `dropping_a_consumer_whose_event_nobody_answered_ends` |
+//! | 8 offsets in the transaction | [`controls`], `offsets_outside_the_transaction_are_noticed`; `kafka_write`: `a_broker_before_2_5_is_refused_for_exactly_once` |
+//! | 9 retried requests | [`controls`], `a_producer_kept_after_a_slow_commit_is_noticed`; `kafka_write`: `a_commit_that_held_a_retry_is_known_by_its_time` |
+//! | 10 stable transactional ids | `kafka_write`: `committed_records_are_seen_and_aborted_ones_are_not` |
+//! | 12 offsets that are gone | `kafka_read`: `an_offset_that_is_not_there_is_an_error_and_not_a_jump` |
+//! | 13 state after a failed commit | [`controls`], `a_failed_transaction_that_is_not_read_again_is_noticed` and `state_kept_after_a_failed_last_commit_is_noticed` |
+//! | 14 every wait ends | `poison`: `sigterm_ends_the_process_also_when_the_broker_is_gone`; `kafka_write`: `offsets_without_an_answer_take_no_longer_than_they_may` |
+//! | 15 commit timer | [`controls`], `a_commit_that_waits_for_an_output_is_noticed` |
+//! | 17 orderly shutdown with replicas | `cluster`: `nothing_is_lost_or_repeated_while_brokers_are_restarted_one_after_the_other` |
+//! | restore not bounded by the last stable offset | `kafka_read`: `a_restore_waits_for_open_transactions_and_reads_past_their_markers` |
+//! | committed offset waits for the predecessor | `kafka_read`: `committed_offsets_wait_for_the_transaction_that_moves_them` |
+//!
+//! None: a partition that is not caught up is never idle (what decides it is in `worker::idle`).
 
 #![allow(clippy::print_stdout, reason = "each seed says in a line what was done and found")]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 mod cluster;
 mod controls;
+mod disk;
 mod fault;
 mod instance;
+mod least;
+mod measure;
 #[path = "../plugin_support/mod.rs"]
 mod plugin_support;
 mod reader;

@@ -285,7 +285,7 @@ impl<'a> Run<'a> {
                 self.tell(|| format!("  {cut:?} at broker {node}"));
                 drop(self.cluster.proxies[node].arm(cut));
             }
-            Kind::Swap => self.swap(),
+            Kind::Swap => swap(self.pipeline),
             Kind::Refused | Kind::HalfWritten | Kind::Trapping => {
                 self.spoil(kind);
                 self.at(lasting, Act::Mend);
@@ -329,7 +329,7 @@ impl<'a> Run<'a> {
                 instance.process().set_disk_full(true);
                 // New rules are what is written to the state folder.
                 if self.broken.is_none() {
-                    self.swap();
+                    swap(self.pipeline);
                 }
                 self.at(lasting, Act::FreeDisk(number));
             }
@@ -396,16 +396,6 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Other rules of the same behaviour.
-    fn swap(&self) {
-        self.pipeline.edit(|text| {
-            let (short, long) = ("call = \"100ms\"", "call = \"200ms\"");
-            let (from, to) = if text.contains(short) { (short, long) } else { (long, short) };
-            assert!(text.contains(from));
-            text.replace(from, to)
-        });
-    }
-
     fn spoil(&mut self, kind: Kind) {
         let pipeline = self.pipeline;
         let broken = match kind {
@@ -440,6 +430,16 @@ impl<'a> Run<'a> {
             Broken::Trapping => self.pipeline.edit(|text| text.replacen(OWN, "[[stage]]", 1)),
         }
     }
+}
+
+/// Other rules of the same behaviour.
+pub fn swap(pipeline: &Pipeline) {
+    pipeline.edit(|text| {
+        let (short, long) = ("call = \"100ms\"", "call = \"200ms\"");
+        let (from, to) = if text.contains(short) { (short, long) } else { (long, short) };
+        assert!(text.contains(from));
+        text.replace(from, to)
+    });
 }
 
 fn now_ms() -> i64 {
