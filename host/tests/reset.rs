@@ -29,7 +29,7 @@ const PARTITIONS: i32 = 2;
 const RECORDS: i64 = 10;
 /// What the pipeline has processed of each.
 const PROCESSED: i64 = 6;
-/// Partial counts that nobody has merged yet, in each partition.
+/// Deltas that nobody has merged yet, in each partition.
 const WAITING: i64 = 3;
 /// The keys of the state of each partition.
 const STATE: [&str; 2] = ["counts|01|0/60000|\"a\"", "marker"];
@@ -133,7 +133,7 @@ impl Stopped {
     #[track_caller]
     fn check_reset(&self, offset: i64) {
         assert_eq!(self.committed(), [Some(offset); 2]);
-        // Partial counts that waited are of windows that are no more.
+        // Deltas that waited are of windows that are no more.
         assert_eq!(self.merged(), [Some(WAITING); 2]);
         assert_eq!(self.state(), [[""; 0]; 2]);
     }

@@ -113,7 +113,7 @@ pub struct Target {
     pub group: String,
     /// The input topic.
     pub input: String,
-    /// Where partial counts wait; nothing waits if there is no such topic.
+    /// Where deltas wait; nothing waits if there is no such topic.
     pub repartition: String,
     /// The windows' state topics; those that do not exist have no state.
     pub state_topics: Vec<String>,
@@ -208,7 +208,7 @@ pub struct Pending {
     target: Target,
     producer: Producer,
     offsets: Vec<(i32, Option<i64>, i64)>,
-    /// Partition of the repartition topic, and its end: partial counts that wait are passed over.
+    /// Partition of the repartition topic, and its end: deltas that wait are passed over.
     waiting: Vec<(i32, i64)>,
     end: Instant,
 }

@@ -55,8 +55,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Takes partial counts in.
-    pub(super) fn process_counts(&mut self, messages: &Messages) -> Result<(), Failure> {
+    /// Takes deltas in.
+    pub(super) fn process_deltas(&mut self, messages: &Messages) -> Result<(), Failure> {
         self.begin()?;
         for message in messages.iter() {
             self.expect_held(At::new(Hop::Second, message.partition))?;

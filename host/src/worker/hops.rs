@@ -1,4 +1,4 @@
-//! The windows' two hops in a worker: partial counts of input partitions to the repartition topic, and
+//! The windows' two hops in a worker: deltas of input partitions to the repartition topic, and
 //! from there into the results. Both in the transaction in which what they come of is committed.
 
 use super::failure::Failure;
@@ -10,7 +10,7 @@ use crate::window::{
     ClosedWindow, Merge, Orphan, Records, Taken, Watch, write_deltas, write_progress,
 };
 
-/// A record of partial counts is not larger, unless one row is.
+/// A record of deltas is not larger, unless one row is.
 const DELTA_BYTES_MAX: usize = 512 << 10;
 
 /// What a partition's windows were restored to.
@@ -46,14 +46,14 @@ impl Worker {
         }
     }
 
-    /// Takes partial counts in.
+    /// Takes deltas in.
     pub(super) fn merge(&mut self, message: &Message<'_>) -> Result<(), Failure> {
         let merge = self.merges.get_mut(&message.partition).expect("its partition is held");
         let value = message.value.unwrap_or_default();
         merge.apply(message.offset, value).map_err(|error| self.job.state_failure(&error))
     }
 
-    /// Writes what the windows have to tell: partial counts, results, and what came too late for a
+    /// Writes what the windows have to tell: deltas, results, and what came too late for a
     /// result. Returns the windows that are final.
     pub(super) fn write_windows(&mut self) -> Result<Vec<ClosedWindow>, Failure> {
         if self.windows.is_empty() {

@@ -71,3 +71,21 @@ fn idle_since(held: &Held, now: i64) -> Option<i64> {
     let is_at_end = held.silent_since.is_some() || now - held.ended_at <= AT_END_MS;
     held.quiet_since.filter(|_| is_at_end)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_lags_behind_is_never_idle() {
+        let quiet = Held { quiet_since: Some(1_000), ..Held::default() };
+        let silent = Held { silent_since: Some(4_000), ..quiet };
+        assert_eq!(idle_since(&silent, 60_000), Some(1_000), "silent at its end");
+        // Records come that pass no stage.
+        let at = |ended_at| idle_since(&Held { ended_at, ..quiet }, 60_000);
+        assert_eq!(at(60_000 - AT_END_MS), Some(1_000));
+        assert_eq!(at(60_000 - AT_END_MS - 1), None, "not at its end for a while");
+        let busy = Held { quiet_since: None, ..silent };
+        assert_eq!(idle_since(&busy, 60_000), None, "something has just passed");
+    }
+}

@@ -73,7 +73,7 @@ pub struct WindowJob {
 /// The topics between and behind the two hops of all windows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HopTopics {
-    /// Partial counts on their way from the input partitions to the merge partitions.
+    /// Deltas on their way from the input partitions to the merge partitions.
     pub repartition: OutTopic,
     /// Compacted: how far each input partition is.
     pub progress: OutTopic,

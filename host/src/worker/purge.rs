@@ -1,4 +1,4 @@
-//! Partial counts that are merged are of no use to anybody: they are taken out of the repartition topic
+//! Deltas that are merged are of no use to anybody: they are taken out of the repartition topic
 //! long before its retention would do it.
 
 use std::collections::BTreeMap;

@@ -292,8 +292,8 @@ impl Worker {
                     }
                 }
                 Hop::Second => {
-                    self.step("merging counts");
-                    self.process_counts(messages)?;
+                    self.step("merging deltas");
+                    self.process_deltas(messages)?;
                 }
             }
         }

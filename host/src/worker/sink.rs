@@ -205,7 +205,7 @@ impl Sink {
         self.send(&self.late, row.partition % self.late.partitions, &out)
     }
 
-    /// Writes partial counts to a partition of the repartition topic.
+    /// Writes deltas to a partition of the repartition topic.
     pub fn repartition(&self, partition: i32, records: &Records) -> Result<(), Failure> {
         self.records(&self.hops().repartition, |_| partition, records)
     }

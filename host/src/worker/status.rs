@@ -124,7 +124,7 @@ pub struct PartitionStatus {
 /// One partition of the repartition topic that the worker holds.
 #[derive(Clone, Debug, Default)]
 pub struct MergeStatus {
-    /// Records of partial counts that wait there.
+    /// Records of deltas that wait there.
     pub lag: u64,
     /// Its windows, in the order of the configuration.
     pub windows: Vec<MergeWindow>,

@@ -8,7 +8,7 @@
 //!
 //! # Which test holds which rule of delivery
 //!
-//! Numbers are those of `delivery.md`. What is not named here is held by the chaos run alone.
+//! The numbers are those that the host's comments use. What is not named here is held by the chaos run alone.
 //!
 //! | rule | test |
 //! |---|---|
@@ -27,7 +27,7 @@
 //! | restore not bounded by the last stable offset | `kafka_read`: `a_restore_waits_for_open_transactions_and_reads_past_their_markers` |
 //! | committed offset waits for the predecessor | `kafka_read`: `committed_offsets_wait_for_the_transaction_that_moves_them` |
 //!
-//! None: a partition that is not caught up is never idle (what decides it is in `worker::idle`).
+//! A partition that is not caught up is never idle: `worker::idle`'s own test.
 
 #![allow(clippy::print_stdout, reason = "each seed says in a line what was done and found")]
 #![allow(clippy::unwrap_used, reason = "tests fail by panicking")]

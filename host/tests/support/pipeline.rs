@@ -146,7 +146,7 @@ impl Pipeline {
         format!("{}-counts", self.name)
     }
 
-    /// Where partial counts of its window go.
+    /// Where deltas of its window go.
     pub fn repartition(&self) -> String {
         format!("{}-repartition", self.name)
     }
@@ -256,7 +256,7 @@ impl Pipeline {
         }
     }
 
-    /// Whether the partial counts that wait are all merged. There is none behind the committed offset
+    /// Whether the deltas that wait are all merged. There is none behind the committed offset
     /// then but the marks of transactions.
     fn is_merged(&self) -> Result<bool, rdkafka::error::KafkaError> {
         const ASK: Duration = Duration::from_secs(5);
