@@ -311,7 +311,7 @@ impl Worker {
 ///
 /// At-least-once the outputs are written first, then the state, then the offset. A crash in between
 /// leaves state ahead of the offset. What is sure to be written is what the offset says; so that is
-/// the place, and the windows pass over what their state holds already ([`Watch::counted_to`]). State
+/// the place, and the windows pass over what their state holds already ([`crate::window::Watch::counted_to`]). State
 /// *behind* the offset cannot come of a crash. Without an offset nothing but state was written yet, at
 /// the chosen beginning.
 fn beginning(
