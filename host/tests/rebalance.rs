@@ -23,12 +23,20 @@ const HELD_UP: Duration = Duration::from_secs(1);
 
 /// While the leader of the group has not said who gets what, the broker takes no offsets from any
 /// member.
+/// With windows there are two groups, and where one refuses offsets while the other takes partitions away
+/// there is nothing to wait for.
+fn without_windows(text: String) -> String {
+    let (before, rest) = text.split_once("[[window]]").unwrap();
+    let (_, after) = rest.split_once("\n[sink]").unwrap();
+    format!("{before}\n[sink]{after}")
+}
+
 #[test]
 fn at_least_once_a_member_that_joins_under_load_makes_the_others_repeat_nothing() {
     let proxy = Proxy::bind();
     let broker = Broker::start(&Options { proxies: vec![proxy.port()], ..Options::default() });
     proxy.forward_to(broker.proxied(0));
-    let pipeline = Pipeline::with_input("joins", &broker.brokers(), |text| text);
+    let pipeline = Pipeline::with_input("joins", &broker.brokers(), without_windows);
     let start_ms = Utc::now().timestamp_millis() - 200_000;
     let spec = Spec { seed: 11, start_ms, rate: 200, mix: mix(), ..Spec::default() };
     let mut feed = Feed::new(&pipeline, spec);
@@ -53,5 +61,5 @@ fn at_least_once_a_member_that_joins_under_load_makes_the_others_repeat_nothing(
     assert_eq!(back, 0, "{}", processes[1].log_tail());
     let waited = pipeline.logged(&all, "the commit waits for the group");
     assert!(waited > 0, "no offsets were refused: {}", processes[1].log_tail());
-    pipeline.differences(Promise::ExactlyOnce).assert_none();
+    pipeline.record_differences(Promise::ExactlyOnce).assert_none();
 }

@@ -36,6 +36,9 @@ pub(super) const IDLE_WAIT: Duration = Duration::from_millis(20);
 /// After so many failures without a commit between, topics are looked for.
 const LOOK_FOR_TOPICS_AFTER: u32 = 2;
 
+/// After so many the groups are joined anew as well, with new clients.
+const CLIENTS_ANEW_AFTER: u32 = 5;
+
 /// What a worker tells the control thread.
 #[derive(Debug)]
 pub enum Event {
@@ -402,7 +405,9 @@ impl Worker {
             )));
         }
         self.drop_uncommitted();
-        if matches!(failure, Failure::Rejoin(_)) {
+        // A client may not find the way back by itself, as after brokers were restarted in turn.
+        let is_stuck = self.backoff.failures().is_multiple_of(CLIENTS_ANEW_AFTER);
+        if matches!(failure, Failure::Rejoin(_)) || is_stuck {
             self.readers = Readers::default();
             self.adrift.clear();
         }
