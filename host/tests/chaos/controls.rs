@@ -244,14 +244,11 @@ pub fn with_commit_interval(text: &str, interval: &str) -> String {
 /// A static member that is stopped for longer than its session, in the middle of giving up some of its
 /// partitions, wakes up with another id and with partitions that others have by now.
 ///
-/// Only when it is asked for, with how many seeds: five of three rounds each saw other ids nine times
-/// with the check, and no difference without it, so that it proves nothing yet.
+/// Five seeds of three rounds each saw other ids nine times with the check, and no difference without it.
 #[test]
+#[ignore = "no arrangement is known yet in which it shows"]
 fn a_member_that_is_not_checked_is_noticed() {
-    let tries = number("CHAOS_STATIC_SEEDS", 0);
-    if tries == 0 {
-        return;
-    }
+    let tries = number("CHAOS_STATIC_SEEDS", 5);
     let rule = Rule { off: "no-member-check", on: Some("static-members"), tries };
     rule.check(|cluster, seed, rule| {
         let pipeline = Pipeline::with_input("static", &cluster.straight(), |text| text);
