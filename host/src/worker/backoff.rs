@@ -14,6 +14,9 @@ const FENCED_MAX: usize = 5;
 /// …within this time means that another process has the same identity.
 const FENCED_WITHIN: Duration = Duration::from_secs(60);
 
+/// See [`Backoff::is_stuck`].
+const STUCK_EACH: u32 = 5;
+
 /// Waits that double from failure to failure, until something is committed.
 #[derive(Debug, Default)]
 pub struct Backoff {
@@ -55,6 +58,11 @@ impl Backoff {
         self.failures
     }
 
+    /// Whether so many failures came in a row that new clients are worth a try: each fifth time.
+    pub fn is_stuck(&self) -> bool {
+        self.failures > 0 && self.failures.is_multiple_of(STUCK_EACH)
+    }
+
     /// Something was committed.
     pub fn succeeded(&mut self) {
         self.failures = 0;
@@ -64,6 +72,21 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn clients_are_made_anew_at_each_fifth_failure_in_a_row() {
+        let mut backoff = Backoff::default();
+        assert!(!backoff.is_stuck(), "what is no failure of the brokers leaves them alone");
+        let failure = Failure::Recover("a broker went away".into());
+        let stuck = [0; 10].map(|_| {
+            backoff.failed(&failure).expect("recoverable");
+            backoff.is_stuck()
+        });
+        let (no, yes) = (false, true);
+        assert_eq!(stuck, [no, no, no, no, yes, no, no, no, no, yes]);
+        backoff.succeeded();
+        assert!(!backoff.is_stuck());
+    }
 
     #[test]
     fn waits_double_up_to_ten_seconds_until_something_is_committed() {

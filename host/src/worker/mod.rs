@@ -22,6 +22,7 @@ mod pool;
 mod publish;
 mod purge;
 mod reader;
+mod recover;
 mod restore;
 mod run;
 mod sample;
