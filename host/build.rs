@@ -28,6 +28,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var("OUT_DIR")?);
     let host = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let workspace = host.parent().ok_or("the host lies in no workspace")?;
+    mend_librdkafka()?;
     watch_sources(workspace);
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     ensure_target(rustc)
@@ -43,6 +44,17 @@ fn run() -> Result<(), Box<dyn Error>> {
             .and_then(|mut encoder| encoder.encode())
             .map_err(|error| format!("making a component of the plugin {name}: {error:#}"))?;
         fs::write(out.join(format!("{name}.wasm")), component)?;
+    }
+    Ok(())
+}
+
+/// See `src/kafka/raw/leaders.rs`. The linkers of other systems have no `--wrap`.
+fn mend_librdkafka() -> Result<(), Box<dyn Error>> {
+    if env::var("CARGO_CFG_TARGET_OS")? == "linux" {
+        for function in ["set_topic", "set_CurrentLeader"] {
+            let symbol = format!("rd_kafkap_leader_discovery_{function}");
+            println!("cargo::rustc-link-arg=-Wl,--wrap={symbol}");
+        }
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ impl ClientLog {
             return;
         }
         let mut retries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_quiet = is_retried(line) && !retries.are_to_be_told(Instant::now());
+        let is_quiet = is_retried(facility, line) && !retries.are_to_be_told(Instant::now());
         drop(retries);
         match level {
             _ if is_quiet => tracing::debug!(target: "librdkafka", facility, "{line}"),
@@ -37,9 +37,10 @@ impl ClientLog {
     }
 }
 
-/// Whether a line says of itself that nothing is lost by it yet.
-fn is_retried(line: &str) -> bool {
-    line.trim_end().ends_with(": retrying")
+/// Whether nothing is lost yet by what a line tells: it says so, or it is about a partition whose leader
+/// the broker did not know at that moment, which the client asks for again.
+fn is_retried(facility: &str, line: &str) -> bool {
+    facility == "METADATAUPDATE" || line.trim_end().ends_with(": retrying")
 }
 
 /// What is being tried again without success.
@@ -82,9 +83,14 @@ mod tests {
     #[test]
     fn only_what_is_retried_counts_as_harmless() {
         assert!(is_retried(
+            "GETPID",
             "[thrd:main]: Failed to acquire transactional PID from broker \
              TxnCoordinator/1: Broker: Coordinator load in progress: retrying"
         ));
-        assert!(!is_retried("[thrd:b:9092/1]: b:9092/1: Connect to ipv4#… failed"));
+        assert!(is_retried(
+            "METADATAUPDATE",
+            "[thrd:main]: Partition t(id)[2]: new leader-1 not found"
+        ));
+        assert!(!is_retried("FAIL", "[thrd:b:9092/1]: b:9092/1: Connect to ipv4#… failed"));
     }
 }

@@ -237,8 +237,9 @@ impl Worker {
             }
             Ok(_) => Failure::stop(format!(
                 "the committed offset of {topic} partition {partition} is {}, but the state of its \
-                 windows was committed with {}: offsets were changed from outside, and going on would \
-                 count wrongly; set offsets and windows together: {} (or --to latest, or a time)",
+                 windows was committed with {}: offsets were changed from outside, or a broker with a \
+                 single replica lost the end of a transaction; going on would count wrongly. Set \
+                 offsets and windows together: {} (or --to latest, or a time)",
                 shown(committed),
                 shown(marker),
                 self.job.begin_anew()

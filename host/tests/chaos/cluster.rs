@@ -1,15 +1,31 @@
 //! Brokers, each with a proxy before it that all processes go through.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
 
 use crate::support::broker::{Broker, Options};
 use crate::support::proxy::Proxy;
 
 /// How long a broker may take to say what it knows; it is asked again.
 const ASK: Duration = Duration::from_millis(700);
+
+/// The coordinators' own topic, and how many partitions the harness gives it.
+const TRANSACTIONS: (&str, i32) = ("__transaction_state", 4);
+/// Where a record of it has the state of its transaction: behind the version, the producer's id and
+/// epoch, and its timeout, in each version so far.
+const STATE_AT: usize = 2 + 8 + 2 + 4;
+/// `PrepareCommit`, `PrepareAbort`: it is decided, and not yet in every partition.
+const HALF_ENDED: [u8; 2] = [2, 3];
+/// From the last request to every transaction in every partition.
+const ENDED: Duration = Duration::from_secs(10);
 
 /// One broker or three.
 pub struct Cluster {
@@ -37,6 +53,66 @@ impl Cluster {
     /// Where clients connect, straight.
     pub fn straight(&self) -> String {
         self.broker.brokers()
+    }
+
+    /// SIGKILL. A single one dies between transactions' ends, not within one: when it comes back it takes
+    /// partitions for deleted that have no leader yet, and calls a transaction complete whose marker
+    /// they never get (Kafka 4.4.0: `KRaftMetadataCache.getPartitionLeaderEndpoint` has nothing to say
+    /// of them, and `TransactionMarkerChannelManager` logs that they "are likely deleted already").
+    /// What is committed elsewhere stays open there, and is aborted with the next transaction: found by
+    /// this harness as offsets ahead of the window state. With replicas a partition has a leader.
+    pub fn kill(&self, node: usize, is_frozen: bool) {
+        if self.broker.count() > 1 {
+            return self.broker.kill(node);
+        }
+        self.proxies[node].set_frozen(true);
+        self.await_ended_transactions();
+        self.broker.kill(node);
+        self.proxies[node].set_frozen(is_frozen);
+    }
+
+    fn await_ended_transactions(&self) {
+        let end = Instant::now() + ENDED;
+        while self.transaction_states().values().any(|state| HALF_ENDED.contains(state)) {
+            assert!(Instant::now() < end, "a transaction does not come to its end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Of each transactional id.
+    fn transaction_states(&self) -> BTreeMap<Vec<u8>, u8> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.straight())
+            .set("group.id", "nobody")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .set("log_level", "0")
+            .create()
+            .expect("a client talks to no broker yet");
+        let (topic, partitions) = TRANSACTIONS;
+        let mut all = TopicPartitionList::new();
+        for partition in 0..partitions {
+            all.add_partition_offset(topic, partition, Offset::Beginning).expect("a valid offset");
+        }
+        consumer.assign(&all).expect("a valid assignment");
+        let (mut states, mut left) = (BTreeMap::new(), partitions);
+        while left > 0 {
+            match consumer.poll(ENDED).expect("the broker runs") {
+                Ok(message) => {
+                    let (key, value) = (message.key().unwrap_or_default(), message.payload());
+                    match value {
+                        Some(value) => _ = states.insert(key.to_vec(), value[STATE_AT]),
+                        None => _ = states.remove(key),
+                    }
+                }
+                Err(KafkaError::PartitionEOF(_)) => left -= 1,
+                Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition)) => {
+                    return BTreeMap::new();
+                }
+                Err(error) => panic!("reading {topic}: {error}"),
+            }
+        }
+        states
     }
 
     fn client(&self) -> BaseConsumer {

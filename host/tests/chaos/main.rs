@@ -4,7 +4,8 @@
 //!
 //! `cargo test --test chaos` is the short run. The long one:
 //! `CHAOS_SEEDS=50 CHAOS_EVENTS=500000 CHAOS_FIRST=1 cargo test --test chaos chaos_ -- --nocapture`;
-//! `CHAOS_EVENTS` is how many events a seed has at least, which says how long its faults last.
+//! `CHAOS_EVENTS` is how many events a seed has at least, which says how long its faults last. What
+//! processes logged, and the topics of a seed that failed, stay in the folder `CHAOS_LOGS`.
 //!
 //! # Which test holds which rule of delivery
 //!
@@ -23,7 +24,7 @@
 //! | 13 state after a failed commit | [`controls`], `a_failed_transaction_that_is_not_read_again_is_noticed` and `state_kept_after_a_failed_last_commit_is_noticed` |
 //! | 14 every wait ends | `poison`: `sigterm_ends_the_process_also_when_the_broker_is_gone`; `kafka_write`: `offsets_without_an_answer_take_no_longer_than_they_may` |
 //! | 15 commit timer | [`controls`], `a_commit_that_waits_for_an_output_is_noticed` |
-//! | 17 orderly shutdown with replicas | `cluster`: `nothing_is_lost_or_repeated_while_brokers_are_restarted_one_after_the_other` |
+//! | 17 a broker's end with replicas | `cluster`: `nothing_is_lost_or_repeated_while_brokers_are_restarted_one_after_the_other` |
 //! | restore not bounded by the last stable offset | `kafka_read`: `a_restore_waits_for_open_transactions_and_reads_past_their_markers` |
 //! | committed offset waits for the predecessor | `kafka_read`: `committed_offsets_wait_for_the_transaction_that_moves_them` |
 //!
@@ -49,6 +50,7 @@ mod setting;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -118,7 +120,7 @@ fn run_seed(seed: u64, count: u64) -> Outcome {
     let brokers = cluster.straight();
     let pipeline = Pipeline::with_partitions("chaos", &brokers, setting.partitions, |text| text);
     pipeline.make_topic(&pipeline.processed(), &[]);
-    let _logs = Logs { seed, pipeline: &pipeline };
+    let logs = Logs { seed, cluster: &cluster, pipeline: &pipeline, is_exact: Cell::new(false) };
     let reader = Reader::start(&pipeline);
     let mut run = Run::start(&cluster, &pipeline, &setting, random);
     let mut feed = Feed::new(&pipeline, events(seed, count));
@@ -151,16 +153,20 @@ fn run_seed(seed: u64, count: u64) -> Outcome {
         setting,
     };
     println!("{}", outcome.line(seed));
+    logs.is_exact.set(outcome.differences.count() == 0);
     if outcome.differences.count() > 0 {
         println!("differences:\n{}", outcome.differences.told().join("\n"));
     }
     outcome
 }
 
-/// Keeps the logs of a run for whoever looks for the cause of something, however the run ends.
+/// Keeps what a run leaves in the folder `CHAOS_LOGS` for whoever looks for the cause of something: the
+/// logs of the processes however it ends, and of one that failed all that the brokers have.
 struct Logs<'a> {
     seed: u64,
+    cluster: &'a Cluster,
     pipeline: &'a Pipeline,
+    is_exact: Cell<bool>,
 }
 
 impl Drop for Logs<'_> {
@@ -175,6 +181,11 @@ impl Drop for Logs<'_> {
         // Of a process that crashed, if the system writes it there.
         let core = self.pipeline.plugins().with_file_name("core");
         let _ = fs::copy(core, folder.join(format!("{}.core", self.seed)));
+        if !self.is_exact.get() {
+            let given_up = self.cluster.broker.logged("likely deleted already");
+            println!("partitions that brokers took for deleted (delivery rule 17): {given_up:#?}");
+            self.cluster.broker.keep(&folder.join(format!("{}-brokers", self.seed)));
+        }
     }
 }
 

@@ -351,7 +351,7 @@ impl<'a> Run<'a> {
     fn kill_broker(&mut self, lasting: Duration) {
         let node = self.any_broker();
         let partitions = self.led_by(node);
-        self.cluster.broker.kill(node);
+        self.cluster.kill(node, self.frozen.contains(&node));
         self.broker_away = Some(Instant::now());
         let gone = now_ms();
         self.struck(What::Broker, gone, gone, partitions);

@@ -181,6 +181,23 @@ impl Broker {
         has_ended
     }
 
+    /// Copies what the brokers have, logs and topics, for whoever looks for the cause of something.
+    pub fn keep(&self, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for node in &self.nodes {
+            // Files that go away meanwhile are no loss.
+            let _ = Command::new("cp").arg("-a").args([&node.folder, to]).status();
+        }
+    }
+
+    /// The lines of the brokers' logs that hold a text.
+    pub fn logged(&self, text: &str) -> Vec<String> {
+        let logs = self.nodes.iter().map(|node| fs::read_to_string(node.folder.join("broker.log")));
+        let lines = logs
+            .flat_map(|log| log.unwrap_or_default().lines().map(str::to_owned).collect::<Vec<_>>());
+        lines.filter(|line| line.contains(text)).collect()
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.nodes.len()
@@ -314,12 +331,13 @@ impl Node {
 }
 
 /// Quick to start, small to run; brokers of tests live for seconds.
-const JVM: [&str; 5] = [
+const JVM: [&str; 6] = [
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-Xshare:auto",
     "-Djava.net.preferIPv4Stack=true",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.log.kafka.coordinator.transaction.TransactionMarkerChannelManager=info",
 ];
 
 fn format(jars: &Path, node: &Node) -> Child {

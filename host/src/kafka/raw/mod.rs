@@ -12,6 +12,8 @@
 
 mod consume;
 mod headers;
+#[cfg(target_os = "linux")]
+mod leaders;
 mod produce;
 
 use std::ffi::{CStr, c_void};
