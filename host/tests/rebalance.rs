@@ -10,7 +10,7 @@ use chrono::Utc;
 use host::demo::generate::Spec;
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
-use support::pipeline::{Feed, Pipeline};
+use support::pipeline::{Feed, Pipeline, without_windows};
 use support::proxy::{Fault, Proxy, api};
 use support::{SOON, mix};
 
@@ -25,12 +25,6 @@ const HELD_UP: Duration = Duration::from_secs(1);
 /// member.
 /// With windows there are two groups, and where one refuses offsets while the other takes partitions away
 /// there is nothing to wait for.
-fn without_windows(text: String) -> String {
-    let (before, rest) = text.split_once("[[window]]").unwrap();
-    let (_, after) = rest.split_once("\n[sink]").unwrap();
-    format!("{before}\n[sink]{after}")
-}
-
 #[test]
 fn at_least_once_a_member_that_joins_under_load_makes_the_others_repeat_nothing() {
     let proxy = Proxy::bind();

@@ -44,9 +44,6 @@ pub struct GroupOptions {
     pub session_timeout: Option<Duration>,
     /// A member that does not poll for so long leaves (`max.poll.interval.ms`).
     pub poll_interval_max: Option<Duration>,
-    /// A static member of this name (`group.instance.id`). Only tests ask for it: after a long stop it
-    /// can share its partitions with the next owner.
-    pub instance: Option<String>,
 }
 
 /// What a transaction needs to know of the group to commit offsets in its name.
@@ -97,9 +94,6 @@ impl Consumer {
         }
         if let Some(interval) = options.poll_interval_max {
             config.set("max.poll.interval.ms", interval.as_millis().to_string());
-        }
-        if let Some(instance) = &options.instance {
-            config.set("group.instance.id", instance);
         }
         let topic_c = CString::new(topic)
             .map_err(|_| KafkaError::Config(format!("{doing}: zero byte in the name")))?;

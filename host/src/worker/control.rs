@@ -19,10 +19,8 @@ pub enum Control {
     /// `keep-state`: what is in memory after a last commit that failed is committed on leaving
     /// (rule 13).
     KeepState,
-    /// `static-members`: members of the group are static. Breaks no rule by itself.
-    StaticMembers,
-    /// `no-member-check`: members are static, and another id than that under which partitions were
-    /// assigned is not looked at (rule 2).
+    /// `no-member-check`: another member id than that under which partitions were assigned is not
+    /// looked at (rule 2).
     NoMemberCheck,
     /// `timer-by-output`: a commit is due only once there was an output.
     TimerByOutput,
@@ -40,11 +38,6 @@ impl Control {
     }
 }
 
-/// Whether members of the group are static, which no other build can be told.
-pub fn has_static_members() -> bool {
-    Control::StaticMembers.is_on() || Control::NoMemberCheck.is_on()
-}
-
 fn chosen() -> Option<Control> {
     static CHOSEN: OnceLock<Option<Control>> = OnceLock::new();
     *CHOSEN.get_or_init(|| {
@@ -53,7 +46,6 @@ fn chosen() -> Option<Control> {
             "no-rewind" => Control::NoRewind,
             "keep-producer" => Control::KeepProducer,
             "keep-state" => Control::KeepState,
-            "static-members" => Control::StaticMembers,
             "no-member-check" => Control::NoMemberCheck,
             "timer-by-output" => Control::TimerByOutput,
             "no-probation" => Control::NoProbation,

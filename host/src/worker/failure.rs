@@ -23,7 +23,8 @@ pub enum Failure {
     /// any moment, since nothing that is not committed counts.
     #[error("{0}")]
     Recover(String),
-    /// As `Recover`, with a new consumer as well: the membership in the group is not what it was.
+    /// As `Recover`, with new consumers as well: the membership in the group is not what it was, or a
+    /// client does not read a partition any more.
     #[error("{0}")]
     Rejoin(String),
     /// As `Recover`; the producer was fenced, which must not happen again and again.

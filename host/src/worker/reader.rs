@@ -1,7 +1,6 @@
 //! The topics that a worker reads: the input, and with windows the repartition topic, each as a member
 //! of a group of its own.
 
-use super::control::has_static_members;
 use super::job::Job;
 use crate::kafka::{Consumer, GroupOptions, KafkaError};
 
@@ -47,18 +46,11 @@ pub(super) struct Readers([Option<Reader>; 2]);
 
 impl Readers {
     /// Joins the group of a hop, unless it is joined.
-    pub(super) fn join(
-        &mut self,
-        job: &Job,
-        worker: usize,
-        hop: Hop,
-    ) -> Result<&mut Reader, KafkaError> {
+    pub(super) fn join(&mut self, job: &Job, hop: Hop) -> Result<&mut Reader, KafkaError> {
         let place = &mut self.0[hop as usize];
         if place.is_none() {
             let (group, topic) = (job.group(hop), job.topic(hop));
-            let instance = has_static_members().then(|| format!("{}/{worker}", job.identity));
-            let options = GroupOptions { instance, ..GroupOptions::default() };
-            let consumer = Consumer::new(&job.client, &group, topic, &options)?;
+            let consumer = Consumer::new(&job.client, &group, topic, &GroupOptions::default())?;
             *place = Some(Reader { consumer, member: None });
         }
         Ok(place.as_mut().expect("made above"))

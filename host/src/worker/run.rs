@@ -315,9 +315,10 @@ impl Worker {
                 Ok(())
             }
             KafkaError::OffsetGone(_) if self.held.contains_key(&at) => {
-                // The take-over looks at what is there, and decides by `on_expired`.
+                // The take-over looks at what is there, and decides by `on_expired`. librdkafka has
+                // stopped reading the partition, and takes no other offset for it.
                 let (topic, partition) = (self.job.topic(at.hop), at.partition);
-                Err(Failure::Recover(format!("reading {topic} partition {partition}: {error}")))
+                Err(Failure::Rejoin(format!("reading {topic} partition {partition}: {error}")))
             }
             error => Err(error.clone().into()),
         }
@@ -326,7 +327,7 @@ impl Worker {
     /// Serves the groups: answers whatever they ask, and joins them if need be.
     fn answer_rebalances(&mut self) -> Result<(), Failure> {
         for &hop in self.job.clone().hops() {
-            self.readers.join(&self.job, self.number, hop)?;
+            self.readers.join(&self.job, hop)?;
         }
         for &hop in self.job.clone().hops() {
             self.answer(hop)?;

@@ -13,6 +13,8 @@ use super::sink::Sink;
 /// How long a question to the group or to a partition's leader may take.
 const QUESTION: Duration = Duration::from_secs(10);
 
+/// How long a client may take to go on elsewhere, which it does without a broker.
+const SEEK: Duration = Duration::from_secs(2);
 /// How long the group may take to note where to begin, before it is asked what it wants.
 const PLACES: Duration = Duration::from_millis(500);
 /// How long the group is left alone before the next try: a rebalance waits for commits that are on
@@ -67,7 +69,9 @@ impl Worker {
         self.step("rewinding");
         if !Control::NoRewind.is_on() {
             for (hop, offsets) in by_hop(&offsets) {
-                self.readers.of_mut(hop).consumer.seek(&offsets, QUESTION)?;
+                let sought = self.readers.of_mut(hop).consumer.seek(&offsets, SEEK);
+                // A client that has stopped reading a partition never takes an offset for it again.
+                sought.map_err(|error| Failure::Rejoin(error.to_string()))?;
             }
         }
         self.adrift.clear();

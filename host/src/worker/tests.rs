@@ -89,7 +89,7 @@ fn a_last_commit_that_fails_is_not_called_committed() {
     busy.begin().expect("it asks no broker");
     // Its partitions would be another's by now, so nothing may be committed.
     busy.held.insert(3.into(), Held { is_touched: true, ..Held::default() });
-    let reader = busy.readers.join(&busy.job, 0, Hop::First).expect("it asks no broker");
+    let reader = busy.readers.join(&busy.job, Hop::First).expect("it asks no broker");
     reader.member = Some("another member".into());
     stop.raise();
     assert_eq!(idle.run().expect("it was asked to"), Left::Committed);

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::support::pipeline::Pipeline;
@@ -125,8 +124,6 @@ impl Instance {
     /// end fails the run.
     pub fn ended(&mut self, pipeline: &Pipeline) -> Option<&'static str> {
         let status = self.process.as_mut()?.ended()?;
-        // Its last words may be on their way.
-        thread::sleep(Duration::from_millis(100));
         let log = self.log(pipeline);
         let why = match status.code() {
             Some(3) if !self.has_begun(pipeline) => "no broker at the start",

@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::types::RDKafkaErrorCode as Code;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::support::comparison::{Differences, Kind};
@@ -53,12 +55,23 @@ impl Reader {
         let consumer = consumer(pipeline);
         let (seen, stop) = (Arc::<Mutex<All>>::default(), Arc::<AtomicBool>::default());
         let (into, until) = (seen.clone(), stop.clone());
+        let (topic, partitions) = (pipeline.processed(), pipeline.partitions);
+        assign(&consumer, &topic, partitions, &All::new());
         let thread = thread::spawn(move || {
             while !until.load(Ordering::Relaxed) {
-                // A broker that is away comes back.
-                let Some(Ok(message)) = consumer.poll(LOOK) else { continue };
-                let one = look_at(&message);
-                into.lock().unwrap().entry(message.partition()).or_default().push(one);
+                match consumer.poll(LOOK) {
+                    Some(Ok(message)) => {
+                        let one = look_at(&message);
+                        into.lock().unwrap().entry(message.partition()).or_default().push(one);
+                    }
+                    // librdkafka may take the crash of a broker for a loss of records, and reads the
+                    // partition no more; left to itself it would go on at the end.
+                    Some(Err(KafkaError::MessageConsumption(Code::AutoOffsetReset))) => {
+                        assign(&consumer, &topic, partitions, &into.lock().unwrap());
+                    }
+                    // A broker that is away comes back.
+                    Some(Err(_)) | None => {}
+                }
             }
         });
         Reader { seen, stop, thread: Some(thread) }
@@ -102,22 +115,28 @@ impl Drop for Reader {
 }
 
 fn consumer(pipeline: &Pipeline) -> BaseConsumer {
-    let consumer: BaseConsumer = ClientConfig::new()
+    ClientConfig::new()
         .set("bootstrap.servers", &pipeline.brokers)
         .set("group.id", unique("onlooker"))
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")
         .set("fetch.wait.max.ms", "20")
         .set("reconnect.backoff.max.ms", "200")
+        .set("auto.offset.reset", "error")
         .set("log_level", "0")
         .create()
-        .unwrap();
+        .unwrap()
+}
+
+/// Reads every partition from behind what was seen of it.
+fn assign(consumer: &BaseConsumer, topic: &str, partitions: i32, seen: &All) {
     let mut all = TopicPartitionList::new();
-    for partition in 0..pipeline.partitions {
-        all.add_partition_offset(&pipeline.processed(), partition, Offset::Beginning).unwrap();
+    for partition in 0..partitions {
+        let last = seen.get(&partition).and_then(|seen| seen.last());
+        let next = last.map_or(Offset::Beginning, |last| Offset::Offset(last.offset + 1));
+        all.add_partition_offset(topic, partition, next).unwrap();
     }
     consumer.assign(&all).unwrap();
-    consumer
 }
 
 fn look_at(message: &BorrowedMessage<'_>) -> Seen {

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
@@ -21,6 +21,8 @@ const LOOK: Duration = Duration::from_millis(20);
 pub struct Process {
     child: Child,
     log: PathBuf,
+    /// What writes its log, unless it does so itself.
+    words: Option<JoinHandle<io::Result<u64>>>,
 }
 
 impl Process {
@@ -28,7 +30,7 @@ impl Process {
     pub fn start(command: &mut Command, log: &Path) -> Process {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).spawn();
-        Process { child: child.expect("the command starts"), log: log.to_owned() }
+        Process { child: child.expect("the command starts"), log: log.to_owned(), words: None }
     }
 
     /// The same with a log that this process writes, so that it goes on where the disk of that one is
@@ -39,8 +41,8 @@ impl Process {
         let mut child = child.spawn().expect("the command starts");
         let mut lines = child.stderr.take().expect("it is piped");
         // Ends with the process.
-        thread::spawn(move || io::copy(&mut lines, &mut file));
-        Process { child, log: log.to_owned() }
+        let words = Some(thread::spawn(move || io::copy(&mut lines, &mut file)));
+        Process { child, log: log.to_owned(), words }
     }
 
     /// The same, with what it writes to stdout in a file.
@@ -48,7 +50,7 @@ impl Process {
         let file = File::options().create(true).append(true).open(log).unwrap();
         let output = File::create(output).unwrap();
         let child = command.stdin(Stdio::null()).stdout(output).stderr(file).spawn();
-        Process { child: child.expect("the command starts"), log: log.to_owned() }
+        Process { child: child.expect("the command starts"), log: log.to_owned(), words: None }
     }
 
     /// `host` with nothing of this process's environment that it would read.
@@ -140,9 +142,14 @@ impl Process {
         }
     }
 
-    /// How it ended, if it did.
+    /// How it ended, if it did; its log holds its last words then.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().unwrap()
+        let status = self.child.try_wait().unwrap()?;
+        if let Some(words) = self.words.take() {
+            // It ends where the process does, however that came about.
+            let _ = words.join();
+        }
+        Some(status)
     }
 
     /// Fails if it ended by itself.

@@ -15,7 +15,9 @@ pub mod api {
     pub const PRODUCE: i16 = 0;
     pub const FETCH: i16 = 1;
     pub const OFFSET_COMMIT: i16 = 8;
+    pub const JOIN_GROUP: i16 = 11;
     pub const SYNC_GROUP: i16 = 14;
+    pub const API_VERSIONS: i16 = 18;
     pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
     pub const ADD_OFFSETS_TO_TXN: i16 = 25;
     pub const END_TXN: i16 = 26;
@@ -80,6 +82,8 @@ impl Armed {
 #[derive(Default)]
 struct State {
     armed: Mutex<Vec<(Fault, Sender<()>)>>,
+    /// The newest version of each kind of request that clients are told of.
+    newest: Mutex<BTreeMap<i16, i16>>,
     /// Connections, by number; those that ended are not kept.
     open: Mutex<BTreeMap<u64, [TcpStream; 2]>>,
     connections: AtomicU64,
@@ -148,6 +152,11 @@ impl Proxy {
         self.state.armed.lock().unwrap().clear();
     }
 
+    /// Stands for a broker that knows a kind of request up to this version only.
+    pub fn limit(&self, api: i16, newest: i16) {
+        self.state.newest.lock().unwrap().insert(api, newest);
+    }
+
     /// While set nothing gets through in either direction, the end of a connection included, and
     /// none is closed.
     pub fn set_frozen(&self, frozen: bool) {
@@ -175,21 +184,31 @@ impl Proxy {
 /// Replies that must not get through, by correlation id.
 type Lost = Arc<Mutex<HashSet<i32>>>;
 
+/// Those that say which requests a broker knows: the version of the request, by correlation id.
+type Versions = Arc<Mutex<BTreeMap<i32, i16>>>;
+
+/// What a connection's two directions have in common.
+#[derive(Clone, Default)]
+struct Marks {
+    lost: Lost,
+    versions: Versions,
+}
+
 fn serve(state: &Arc<State>, client: TcpStream, server: TcpStream) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let number = state.connections.fetch_add(1, Ordering::Relaxed);
     let both = [client.try_clone().unwrap(), server.try_clone().unwrap()];
     state.open.lock().unwrap().insert(number, both);
-    let lost = Lost::default();
+    let marks = Marks::default();
     let (told, tell) = mpsc::channel();
-    let (to_server, from_client, marks) =
-        (server.try_clone().unwrap(), client.try_clone().unwrap(), lost.clone());
+    let (to_server, from_client, of_client) =
+        (server.try_clone().unwrap(), client.try_clone().unwrap(), marks.clone());
     let (of_requests, of_replies) = (state.clone(), state.clone());
     thread::spawn(move || {
-        let _ = requests(&of_requests, from_client, to_server, &marks, &told);
+        let _ = requests(&of_requests, from_client, to_server, &of_client, &told);
     });
     thread::spawn(move || {
-        let _ = replies(&of_replies, server, client, &lost, &tell);
+        let _ = replies(&of_replies, server, client, &marks, &tell);
         of_replies.open.lock().unwrap().remove(&number);
     });
 }
@@ -212,7 +231,7 @@ fn requests(
     state: &State,
     mut client: TcpStream,
     mut server: TcpStream,
-    lost: &Lost,
+    marks: &Marks,
     told: &Sender<Sender<()>>,
 ) -> io::Result<()> {
     loop {
@@ -226,6 +245,10 @@ fn requests(
         };
         state.pass();
         let key = i16::from_be_bytes([request[4], request[5]]);
+        if key == api::API_VERSIONS {
+            let version = i16::from_be_bytes([request[6], request[7]]);
+            marks.versions.lock().unwrap().insert(correlation(&request, 8), version);
+        }
         let mut armed = state.armed.lock().unwrap();
         let hit = armed.iter().position(|(fault, _)| fault.api() == key).map(|at| armed.remove(at));
         drop(armed);
@@ -237,7 +260,7 @@ fn requests(
             let _ = event.send(());
             return server.shutdown(Shutdown::Both);
         } else if let Some((fault, event)) = hit {
-            lost.lock().unwrap().insert(correlation(&request, 8));
+            marks.lost.lock().unwrap().insert(correlation(&request, 8));
             let _ = told.send(event.clone());
             if let Fault::Late { after, .. } = fault {
                 client.shutdown(Shutdown::Both)?;
@@ -254,11 +277,11 @@ fn replies(
     state: &State,
     mut server: TcpStream,
     mut client: TcpStream,
-    lost: &Lost,
+    marks: &Marks,
     tell: &Receiver<Sender<()>>,
 ) -> io::Result<()> {
     loop {
-        let reply = match frame(&mut server) {
+        let mut reply = match frame(&mut server) {
             Ok(reply) => reply,
             Err(error) => {
                 state.pass();
@@ -267,7 +290,11 @@ fn replies(
             }
         };
         state.pass();
-        if lost.lock().unwrap().contains(&correlation(&reply, 4)) {
+        let number = correlation(&reply, 4);
+        if let Some(version) = marks.versions.lock().unwrap().remove(&number) {
+            limit(&mut reply, version, &state.newest.lock().unwrap());
+        }
+        if marks.lost.lock().unwrap().contains(&number) {
             let _ = client.shutdown(Shutdown::Both);
             let _ = server.shutdown(Shutdown::Both);
             if let Ok(event) = tell.recv() {
@@ -276,8 +303,21 @@ fn replies(
             return Ok(());
         }
         // A client that was cut off does not get what came before a late request.
-        if client.write_all(&reply).is_err() && lost.lock().unwrap().is_empty() {
+        if client.write_all(&reply).is_err() && marks.lost.lock().unwrap().is_empty() {
             return server.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+/// Lowers what an ApiVersions reply says: behind size, correlation id and error code a list of kinds,
+/// each with its oldest and newest version, and since version 3 with a byte for tags.
+fn limit(reply: &mut [u8], version: i16, newest: &BTreeMap<i16, i16>) {
+    let (length, entry) = if version < 3 { (4, 6) } else { (1 + usize::from(reply[10] > 0x7f), 7) };
+    let number = |bytes: &[u8]| i16::from_be_bytes([bytes[0], bytes[1]]);
+    for kind in reply[10 + length..].chunks_exact_mut(entry) {
+        if let Some(limit) = newest.get(&number(kind)) {
+            let lower = number(&kind[4..]).min(*limit);
+            kind[4..6].copy_from_slice(&lower.to_be_bytes());
         }
     }
 }
