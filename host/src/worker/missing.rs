@@ -73,17 +73,27 @@ impl Missing {
 impl Worker {
     /// Asks for a topic that was missing, and for all of them where nothing has come in for long.
     pub(super) fn look_again_for_topics(&mut self) -> Result<(), Failure> {
-        if self.missing.is_due(Instant::now()) { self.look_for_topics() } else { Ok(()) }
+        if self.missing.is_due(Instant::now()) {
+            self.look_for_topics()?;
+        }
+        Ok(())
     }
 
-    /// Asks whether all topics are as they were at the start.
-    pub(super) fn look_for_topics(&mut self) -> Result<(), Failure> {
+    /// Asks whether all topics are as they were at the start; true if the brokers say so.
+    pub(super) fn look_for_topics(&mut self) -> Result<bool, Failure> {
         self.step("asking whether all topics are there");
-        let wrong = self.wrong_topic().unwrap_or_else(|error| {
-            tracing::debug!(worker = self.number, %error, "no answer about topics");
-            None
-        });
-        self.missing.answered(wrong, || self.job.begin_anew(), Instant::now())
+        let (wrong, are_all_there) = match self.wrong_topic() {
+            Ok(wrong) => {
+                let are_all_there = wrong.is_none();
+                (wrong, are_all_there)
+            }
+            Err(error) => {
+                tracing::debug!(worker = self.number, %error, "no answer about topics");
+                (None, false)
+            }
+        };
+        self.missing.answered(wrong, || self.job.begin_anew(), Instant::now())?;
+        Ok(are_all_there)
     }
 
     fn wrong_topic(&self) -> Result<Option<String>, KafkaError> {

@@ -34,15 +34,16 @@ impl Worker {
             )));
         }
         self.drop_uncommitted();
-        // A client may not find the way back by itself, as after brokers were restarted in turn.
-        if matches!(failure, Failure::Rejoin(_)) || self.backoff.is_stuck() {
-            self.readers = Readers::default();
-            self.adrift.clear();
-        }
         self.publish_now();
         let is_missing = matches!(failure, Failure::MissingTopic(_));
-        if is_missing || self.backoff.failures() >= LOOK_FOR_TOPICS_AFTER {
-            self.look_for_topics()?;
+        let is_again = self.backoff.failures() >= LOOK_FOR_TOPICS_AFTER;
+        let are_all_there = (is_missing || is_again) && self.look_for_topics()?;
+        // After brokers were restarted in turn a client may take partitions for missing that are there,
+        // and not find the way back by itself.
+        let is_blind = is_missing && is_again && are_all_there;
+        if is_blind || matches!(failure, Failure::Rejoin(_)) || self.backoff.is_stuck() {
+            self.readers = Readers::default();
+            self.adrift.clear();
         }
         self.step("waiting before another try");
         self.stop.sleep(delay);
