@@ -10,9 +10,9 @@ use chrono::Utc;
 use host::demo::generate::Spec;
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
-use support::pipeline::{Feed, Pipeline, without_windows};
+use support::pipeline::{Feed, Pipeline};
 use support::proxy::{Fault, Proxy, api};
-use support::{SOON, mix};
+use support::{SOON, mix, without_windows};
 
 /// From the last join to everything committed.
 const LIVENESS: Duration = Duration::from_secs(60);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use host::demo::generate::Spec;
+use host::kafka::{HeadersArg, Mode, Producer};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -18,7 +19,7 @@ use serde_json::{Value, json};
 use support::broker::Broker;
 use support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
 use support::process::Process;
-use support::{SOON, read_topic, read_values};
+use support::{SOON, read_topic, read_values, unique};
 
 /// From a start on a busy machine to everything committed.
 const LIVENESS: Duration = Duration::from_secs(60);
@@ -130,6 +131,42 @@ fn a_partition_of_which_nothing_passes_the_stages_holds_nothing_up() {
     processes[0].terminate();
 }
 
+/// A producer that commits once in a while has written what nobody may read yet: that is no silence.
+#[test]
+fn what_a_transaction_has_written_and_not_committed_is_waited_for() {
+    let (pipeline, mut feed) = pipeline("open", impatient);
+    let mut processes = [pipeline.start("a", &[])];
+    processes[0].await_log("partitions taken over", SOON);
+    let (start, last) = (past(), PARTITIONS - 1);
+    for partition in 0..PARTITIONS {
+        send(&mut feed, partition, "android", start);
+    }
+    feed.flush();
+    pipeline.await_committed(&mut processes[0], 1, SOON);
+    let mode = Mode::Transactional { id: unique("upstream"), timeout: LIVENESS };
+    let upstream = Producer::new(&pipeline.settings(), &mode).unwrap();
+    upstream.init_transactions(SOON).unwrap();
+    upstream.begin().unwrap();
+    let (topic, value) = (upstream.topic(&pipeline.name).unwrap(), event("android", start + 1));
+    let (value, time) = (Some(value.as_bytes()), Some(start + 1));
+    upstream.send(&topic, Some(last), None, value, HeadersArg::None, time, 0).unwrap();
+    upstream.flush(SOON).unwrap();
+    // The others are past the window; in time the last one would follow them.
+    for partition in 0..last {
+        send(&mut feed, partition, "android", start + 2 * MINUTE);
+    }
+    feed.flush();
+    let until = Instant::now() + 5 * Duration::from_secs(1);
+    while Instant::now() < until {
+        assert_eq!(results(&pipeline, &pipeline.results()), BTreeMap::new());
+        thread::sleep(Duration::from_millis(200));
+    }
+    upstream.commit(SOON).unwrap();
+    let results = await_results(&pipeline, &mut processes, 1);
+    assert_eq!(results[&format!("{}|2.3.0", rfc3339(start))]["count"], PARTITIONS + 1);
+    processes[0].terminate();
+}
+
 fn windows(pipeline: &Pipeline, more: &[&str]) -> String {
     let mut command = Process::command();
     command.current_dir(pipeline.plugins().parent().unwrap());
@@ -217,7 +254,6 @@ fn an_input_that_gets_more_partitions_stops_the_pipeline_and_the_next_start_take
     let sentences = [&*format!("has partition {new} now"), "stop all instances"];
     process.assert_ends(LIVENESS, 2, &sentences);
 
-    let mut processes = [pipeline.start("a", &ATTENTIVE)];
     // Its client has to see the new partition.
     let mut feed = Feed::new(&pipeline, Spec::default());
     // The first minutes are final, so what comes to them now is late.
@@ -225,6 +261,8 @@ fn an_input_that_gets_more_partitions_stops_the_pipeline_and_the_next_start_take
     feed.send_one(new, Some(b"k"), &value(start), start);
     feed.send_one(new, Some(b"k"), &value(start + 9 * MINUTE), start + 9 * MINUTE);
     feed.flush();
+    // It has begun long ago, so that nothing that is there now is too old for it.
+    let mut processes = [pipeline.start("a", &["--from", "latest"])];
     let results = await_results(&pipeline, &mut processes, 3);
     let counts: Vec<_> = results.values().map(|result| result["count"].clone()).collect();
     assert_eq!(counts, [json!(PARTITIONS), json!(PARTITIONS), json!(1)], "{results:?}");
@@ -328,4 +366,30 @@ fn every_shape_and_aggregate_comes_from_the_file_to_the_topic() {
         "final": true,
     });
     assert_eq!(*visit, expected);
+}
+
+#[test]
+fn past_a_bound_of_its_state_the_pipeline_stops_and_says_which() {
+    let bounds = [
+        ("keys-max = 1000000", "keys-max = 2", "2 keys"),
+        ("bytes-max = \"256MiB\"", "bytes-max = \"1KiB\"", "1024 bytes"),
+    ];
+    for (shipped, low, said) in bounds {
+        let (pipeline, mut feed) = pipeline("bounds", |text| {
+            assert!(text.contains(shipped));
+            text.replace("by = \"/app_version\"", "by = \"/user_id\"").replace(shipped, low)
+        });
+        feed.send(1_000);
+        feed.flush();
+        let mut process = pipeline.start("a", &[]);
+        process.assert_ends(LIVENESS, 1, &["window \"counts\"", said]);
+    }
+}
+
+#[test]
+fn a_repartition_topic_that_would_lose_counts_is_refused() {
+    let (pipeline, _feed) = pipeline("compacted", |text| text);
+    pipeline.make_topic(&pipeline.repartition(), &[("cleanup.policy", "compact")]);
+    let mut process = pipeline.start("a", &[]);
+    process.assert_ends(LIVENESS, 2, &["would lose counts", "--add-config cleanup.policy=delete"]);
 }

@@ -37,7 +37,7 @@ struct Scrape(Arc<Pipeline>);
 /// A counter summed over the workers.
 type Total = (&'static str, &'static str, fn(&Counters) -> &AtomicU64);
 
-const TOTALS: [Total; 11] = [
+const TOTALS: [Total; 12] = [
     ("records_in", "Input records whose transaction is committed", |c| &c.records_in),
     ("bytes_in", "Bytes of keys and values of those records", |c| &c.bytes_in),
     ("records_out", "Output records committed to the sink", |c| &c.records_out),
@@ -50,6 +50,11 @@ const TOTALS: [Total; 11] = [
         "event_time_fallbacks",
         "Events without a usable time, for which the record's own was taken",
         |c| &c.event_time_fallbacks,
+    ),
+    (
+        "future_events",
+        "Events past future-max: counted in windows that stay open until then",
+        |c| &c.future_events,
     ),
     ("commits", "Transactions, or offset commits, that succeeded", |c| &c.commits),
     ("aborted_transactions", "Transactions that were given up", |c| &c.aborts),

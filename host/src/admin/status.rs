@@ -70,7 +70,11 @@ pub(super) fn of(pipeline: &Pipeline) -> Status {
         lag: snapshot.partitions.iter().map(|(&at, partition)| (at, partition.lag())).collect(),
     };
     let partitions = snapshots.iter().flat_map(|snapshot| snapshot.partitions.values());
-    let names: BTreeSet<&str> = merges(&snapshots).map(|window| window.name.as_str()).collect();
+    let watched = snapshots.iter().flat_map(|snapshot| snapshot.partitions.values());
+    let watched = watched.flat_map(|partition| partition.watermarks.keys().map(String::as_str));
+    // A process may have partitions of one hop only.
+    let names: BTreeSet<&str> =
+        merges(&snapshots).map(|window| window.name.as_str()).chain(watched).collect();
     Status {
         windows: names.into_iter().map(|name| window(name, &snapshots)).collect(),
         name: pipeline.name.clone(),

@@ -12,6 +12,8 @@ const NAMES_TAKEN: [&str; 5] = ["window", "start", "end", "key", "final"];
 const AGGREGATES_MAX: usize = 32;
 /// Values that a window's distincts, or one top, can be exact about.
 const VALUES_MAX: usize = 20_000;
+/// More would leave each of them too little for its values in a record of window state.
+const TOPS_MAX: usize = 7;
 /// What a distinct counts as at least: its sketch is as large as so many values.
 const SKETCH_VALUES: usize = 400;
 
@@ -41,6 +43,11 @@ pub(super) fn read(window: &Table<'_>) -> Vec<Aggregate> {
     if aggregates.len() > AGGREGATES_MAX {
         let message = format!("{} aggregates, and {AGGREGATES_MAX} is the most", aggregates.len());
         window.problem("aggregates", message, "take some out, or put them in another window");
+    }
+    let is_top = |one: &&Aggregate| matches!(one.kind, AggregateKind::Top { .. });
+    if aggregates.iter().filter(is_top).count() > TOPS_MAX {
+        let message = format!("more than {TOPS_MAX} of them are `top`");
+        window.problem("aggregates", message, "put some of them in another window");
     }
     let exact = aggregates.iter().map(|aggregate| match aggregate.kind {
         AggregateKind::Distinct { exact_max, .. } => exact_max.max(SKETCH_VALUES),

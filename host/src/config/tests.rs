@@ -359,3 +359,17 @@ fn a_file_that_is_not_there_is_a_problem() {
         read(&path, &Overrides::default(), &check_property).expect_err("no file").to_string();
     assert!(problems.contains("pipeline.toml: cannot be read: "), "{problems}");
 }
+
+#[test]
+fn a_window_has_no_more_tops_than_a_record_of_its_state_holds() {
+    let tops = |count: usize| {
+        let each = (0..count).map(|place| format!("t{place} = {{ top = '/v' }}\n"));
+        let window = "[[window]]\nname = \"w\"\nsize = \"60s\"\n[window.aggregates]\n";
+        draft(&format!("{window}{}", each.collect::<String>()))
+            .problems
+            .iter()
+            .any(|problem| problem.key.ends_with("aggregates") && problem.message.contains("`top`"))
+    };
+    assert!(!tops(7));
+    assert!(tops(8));
+}

@@ -67,9 +67,9 @@ fn read_window(table: &Table<'_>, input: &str) -> Option<Window> {
     named.then_some(window)
 }
 
-/// A hopping window is the sum of so many slices at most, as the windows have it.
+/// A hopping window is the sum of so many slices at most.
 const SLICES_MAX: u128 = 1000;
-/// The same where every change is written.
+/// The same where every change is written, which costs up to the square of it.
 const SLICES_UPDATED_MAX: u128 = 100;
 
 fn read_shape(table: &Table<'_>, emit: Emit) -> WindowShape {

@@ -246,6 +246,7 @@ mod tests {
     fn window(start: i64, top: &[(&str, u64)]) -> OpenWindow {
         let top = top.iter().map(|(key, count)| ((*key).to_owned(), *count));
         OpenWindow {
+            are_sessions: false,
             window: "counts".to_owned(),
             span: Span { start, end: start + 60_000 },
             groups: top.len(),

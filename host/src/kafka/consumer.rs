@@ -304,6 +304,12 @@ impl Consumer {
             .map_err(|error| self.failed("asking for watermarks", &error))
     }
 
+    /// The end of a partition with what is not committed yet (its high watermark), as the last fetch
+    /// told it: no broker is asked. None before one told.
+    pub fn known_end(&self, partition: i32) -> Option<i64> {
+        raw::known_end(&self.handle, &self.topic_c, partition)
+    }
+
     /// The first offset of each partition whose record is as late as `timestamp` (milliseconds since
     /// the epoch) or later; none where there is no such record.
     pub fn offsets_for_time(

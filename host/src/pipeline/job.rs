@@ -86,7 +86,7 @@ pub fn spec(window: &config::Window) -> WindowSpec {
         group: window.by.clone(),
         time: match &window.time {
             EventTime::Record => "record".to_owned(),
-            EventTime::Processing => "processing".to_owned(),
+            EventTime::Processing => WindowSpec::PROCESSING_TIME.to_owned(),
             EventTime::Field { pointer, unit } => format!("{pointer} {unit:?}"),
         },
         future_max: window.future_max,

@@ -8,6 +8,8 @@ use crate::worker::{HopTopics, OutTopic};
 
 /// How long creating and describing topics may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the state topics keep that something is deleted.
+const TOMBSTONES_KEPT: Duration = Duration::from_secs(10 * 60);
 /// What a broker takes unless it is told otherwise, for one that does not say.
 const MESSAGE_BYTES_MAX: usize = 1_048_588;
 
@@ -176,6 +178,8 @@ fn state_topic(config: &Config, name: &str, partitions: i32) -> TopicSpec {
     let state = &config.state;
     let configs = [
         ("cleanup.policy", "compact".to_owned()),
+        // Longer than a restore takes; what is final is deleted, and would be read for a day else.
+        ("delete.retention.ms", TOMBSTONES_KEPT.as_millis().to_string()),
         ("segment.ms", state.segment_age.as_millis().to_string()),
         ("segment.bytes", state.segment_bytes.to_string()),
         ("min.cleanable.dirty.ratio", state.dirty_ratio.to_string()),

@@ -53,7 +53,11 @@ pub(super) struct Held {
     /// Windows that end then or before are final, whoever says something later.
     passed: Option<i64>,
     pub(super) results: Results,
+    /// Of sessions that are part of another now.
     tombstones: Records,
+    /// Of what is given out. Without transactions they must not be written before it is known that
+    /// it is: what they delete would be made anew from the last deltas, and given out once more.
+    closed: Records,
     /// Whether the state topic has its definition.
     is_stored: bool,
 }
@@ -96,6 +100,7 @@ impl Held {
             promises: Vec::new(),
             passed: None,
             tombstones: Records::default(),
+            closed: Records::default(),
             is_stored: false,
         }
     }
@@ -219,13 +224,15 @@ impl Held {
         self.close(self.passed, i64::MAX);
         let (name, definition) = (&self.spec.name, &self.definition);
         if self.is_stored {
-            self.tombstones.push_tombstone(|bytes| {
+            self.closed.push_tombstone(|bytes| {
                 state::write_definition_key(bytes, name, definition);
             });
         }
-        for (partition, promise) in self.promises.iter().enumerate() {
+        for (partition, promise) in self.promises.iter_mut().enumerate() {
+            // One that is new in this transaction would be written behind its tombstone.
+            promise.is_changed = false;
             if promise.closed.is_some() {
-                self.tombstones.push_tombstone(|bytes| {
+                self.closed.push_tombstone(|bytes| {
                     state::write_promise_key(bytes, name, definition, partition as i32);
                 });
             }
@@ -260,10 +267,17 @@ impl Held {
         is_changed
             || !self.results.is_empty()
             || !self.tombstones.is_empty()
+            || !self.closed.is_empty()
             || self.promises.iter().any(|promise| promise.is_changed)
     }
 
-    /// Adds the state records of everything that changed since the last call.
+    /// Adds the tombstones of what was given out since the last call.
+    pub(super) fn take_closed(&mut self, to: &mut Records) {
+        to.append(&mut self.closed);
+    }
+
+    /// Adds the state records of everything that changed since the last call, but for what
+    /// [`Held::take_closed`] has.
     pub(super) fn take_changes(&mut self, to: &mut Records) {
         to.append(&mut self.tombstones);
         let before = to.len();
@@ -342,11 +356,16 @@ impl Held {
 
     pub(super) fn restore_passed(&mut self, passed: Option<i64>) {
         self.passed = passed;
+        if let Some(passed) = passed {
+            // Without transactions its tombstones may be missing. Its results are written.
+            self.close(Some(passed), passed);
+            self.results.take();
+        }
     }
 
     fn close(&mut self, passed: Option<i64>, until: i64) {
         let (name, definition) = (&self.spec.name, &self.definition);
-        let tombstones = &mut self.tombstones;
+        let tombstones = &mut self.closed;
         match &mut self.open {
             Open::Slices(open) => {
                 open.close(&self.kinds, passed, until, &mut self.results, |slice, key| {

@@ -118,7 +118,7 @@ impl Merge {
         let mut orphans = Vec::new();
         for mut foreign in std::mem::take(&mut self.foreign) {
             foreign.give_out();
-            foreign.take_changes(&mut self.tombstones);
+            foreign.take_closed(&mut self.tombstones);
             let name = &foreign.spec.name;
             match self.held.iter().position(|held| held.spec.name == *name) {
                 Some(place) => windows[place].append(foreign.results),
@@ -142,7 +142,6 @@ impl Merge {
     /// commits; one that is behind [`Merge::counted_to`] moves no marker back. Take the results
     /// for the same transaction before: state of what is final is deleted by these records.
     pub fn take_changes(&mut self, next_offset: i64, to: &mut Records) {
-        to.append(&mut self.tombstones);
         let next_offset = next_offset.max(self.counted_to);
         let mut marker = MergeMarker::new(next_offset, self.merges, self.inputs);
         for held in &mut self.held {
@@ -153,6 +152,8 @@ impl Merge {
             }
         }
         marker.write(to);
+        to.append(&mut self.tombstones);
+        self.held.iter_mut().for_each(|held| held.take_closed(to));
         self.is_changed = false;
     }
 

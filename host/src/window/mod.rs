@@ -17,11 +17,11 @@
 //! - Only observed events move the watermark: those that passed the stages. A record that was
 //!   dropped or rejected does not, because its event time counts for nothing else either. An event
 //!   that a window's filter leaves out does: event time is that of the partition.
-//! - An event whose time is more than [`WindowSpec::future_max`] past its record's timestamp is
+//! - An event whose time is more than [`WindowSpec::future_max`] past [`WindowSpec::not_after`] is
 //!   counted in its window, and does not move the watermark. That window stays open until the
 //!   watermark comes to it.
-//! - [`Windows::close_idle`] is the only decision that the wall clock makes: a watermark like any
-//!   other, committed with the progress.
+//! - The wall clock decides two things, each committed with the progress: [`Windows::close_idle`], a
+//!   watermark like any other, and that a record's own timestamp lies in the future.
 //!
 //! The worker's use of it. Hop one: [`Watch::restore`] for each spec and partition, and
 //! [`Windows::adopt`] it; [`Windows::observe`] every batch; at each commit [`write_deltas`] and

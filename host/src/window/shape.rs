@@ -43,36 +43,6 @@ pub enum Shape {
 const SESSION_STEP_MAX: i64 = 1000;
 
 impl Shape {
-    /// A hopping window is the sum of so many slices at most.
-    pub const SLICES_MAX: i64 = 1000;
-    /// The same with [`Emit::Updates`](super::Emit::Updates), where each change costs up to the
-    /// square of it.
-    pub const SLICES_UPDATED_MAX: i64 = 100;
-
-    pub(super) fn durations(self) -> impl Iterator<Item = (&'static str, Duration, u128)> {
-        let (first, second) = match self {
-            Self::Tumbling { size } => (("size", size, 1), None),
-            Self::Hopping { size, every } => (("size", size, 1), Some(("every", every, 1))),
-            Self::Session { gap } => (("gap", gap, 1), None),
-        };
-        std::iter::once(first).chain(second)
-    }
-
-    /// What is wrong with lengths that are right by themselves.
-    pub(super) fn problem(self, is_updated: bool) -> Option<String> {
-        let Self::Hopping { size, every } = self else { return None };
-        if every > size {
-            return Some(
-                "must be at most `size`: events between windows would not count".to_owned(),
-            );
-        }
-        let max = if is_updated { Self::SLICES_UPDATED_MAX } else { Self::SLICES_MAX };
-        let slices = millis(size) / self.slice_ms();
-        (slices > max).then(|| {
-            format!("makes {slices} slices of a window, and {max} is the most; make it a greater divisor of `size`")
-        })
-    }
-
     /// The width of a slice; of a session, the gap.
     pub(super) fn slice_ms(self) -> i64 {
         let width = match self {
@@ -212,14 +182,5 @@ mod tests {
             let end = shape.ends_of(time).next().expect("one");
             assert!((time + 50..time + 55).contains(&end) && shape.floor(end) == end);
         }
-    }
-
-    #[test]
-    fn what_would_leave_events_out_or_cost_too_much_is_refused() {
-        assert_eq!(hopping(60, 20).problem(true), None);
-        assert!(hopping(20, 60).problem(false).expect("too far apart").contains("at most `size`"));
-        assert!(hopping(1001, 1000).problem(false).expect("too fine").contains("1001 slices"));
-        assert_eq!(hopping(1000, 1).problem(false), None);
-        assert!(hopping(1000, 1).problem(true).is_some());
     }
 }

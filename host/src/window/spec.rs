@@ -20,7 +20,8 @@ pub struct WindowSpec {
     pub grace: Duration,
     /// What events are grouped by: JSON Pointers into the output event. Empty: all together.
     pub group: Vec<String>,
-    /// Where event time comes from, as text. It is compared, never interpreted.
+    /// Where event time comes from, as text: [`WindowSpec::PROCESSING_TIME`], or another that is
+    /// compared and not interpreted.
     pub time: String,
     /// What is computed per window and group, in the order of the result's members.
     pub aggregates: Vec<Aggregate>,
@@ -29,7 +30,7 @@ pub struct WindowSpec {
     pub filter: Option<String>,
     /// When results are written.
     pub emit: Emit,
-    /// An event further than this past its record's own timestamp does not move the watermark.
+    /// An event further than this past [`WindowSpec::not_after`] does not move the watermark.
     pub future_max: Duration,
     /// How long a partition that is caught up must be silent before the wall clock closes its
     /// windows. Also how far the wall clock must be past a window's end and grace for that, so a
@@ -134,13 +135,6 @@ impl Aggregate {
 }
 
 impl Kind {
-    /// [`Kind::Distinct`] is exact up to so many values unless it is told otherwise.
-    pub const EXACT_MAX_DEFAULT: usize = 1000;
-    /// [`Kind::Top`] is exact up to so many values unless it is told otherwise.
-    pub const COUNTED_MAX_DEFAULT: usize = 10_000;
-    /// Neither can be exact up to more.
-    pub const VALUES_MAX: usize = 20_000;
-
     /// The field that it reads, if any.
     pub fn field(&self) -> Option<&str> {
         match self {
@@ -151,93 +145,22 @@ impl Kind {
             Self::Distinct { field, .. } | Self::Top { field, .. } => Some(field),
         }
     }
-
-    fn problem(&self) -> Option<String> {
-        match *self {
-            Self::Distinct { exact_max, .. } if exact_max > Self::VALUES_MAX => {
-                Some(format!("exact_max must be at most {}", Self::VALUES_MAX))
-            }
-            Self::Top { k, counted_max, .. }
-                if counted_max > Self::VALUES_MAX || k > counted_max || k == 0 =>
-            {
-                let max = Self::VALUES_MAX;
-                Some(format!("k must be from 1 to counted_max, and that at most {max}"))
-            }
-            _ => None,
-        }
-    }
 }
 
 impl WindowSpec {
-    /// For [`WindowSpec::grace`].
-    pub const GRACE_DEFAULT: Duration = Duration::from_secs(5);
     /// For [`WindowSpec::future_max`].
     pub const FUTURE_MAX_DEFAULT: Duration = Duration::from_secs(3600);
     /// For [`WindowSpec::idle`]: enough for a producer's retries, short enough to wait for.
     pub const IDLE_DEFAULT: Duration = Duration::from_secs(5);
-    /// No size, grace, idle time or future may be longer.
-    pub const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
-    /// Members that every result has, which no aggregate can be named.
-    pub const NAMES_TAKEN: [&str; 5] = ["window", "start", "end", "key", "final"];
-    /// How many aggregates there can be.
-    pub const AGGREGATES_MAX: usize = 32;
+    /// For [`WindowSpec::time`].
+    pub const PROCESSING_TIME: &str = "processing";
 
-    /// What is wrong with it: the field, and a sentence.
-    pub fn problems(&self) -> Vec<(&'static str, String)> {
-        let mut problems = Vec::new();
-        let in_topic = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if self.name.is_empty() || self.name.len() > 64 || !self.name.chars().all(in_topic) {
-            let text =
-                "must be 1 to 64 letters, digits, '.', '_' or '-', being part of a topic's name";
-            problems.push(("name", text.to_owned()));
-        }
-        let durations =
-            [("grace", self.grace, 0), ("future_max", self.future_max, 0), ("idle", self.idle, 1)];
-        for (field, duration, millis_min) in self.shape.durations().chain(durations) {
-            if duration.as_millis() < millis_min || duration > Self::DURATION_MAX {
-                problems.push((field, format!("must be from {millis_min} ms to 366 days")));
-            } else if !duration.subsec_nanos().is_multiple_of(1_000_000) {
-                problems.push((field, "must be a whole number of milliseconds".to_owned()));
-            }
-        }
-        if problems.is_empty() {
-            let is_updated = self.emit == Emit::Updates;
-            problems.extend(self.shape.problem(is_updated).map(|problem| ("every", problem)));
-        }
-        for (field, limit) in
-            [("limits.keys", self.limits.keys), ("limits.bytes", self.limits.bytes)]
-        {
-            if limit == 0 {
-                problems.push((field, "must be at least 1".to_owned()));
-            }
-        }
-        self.aggregate_problems(&mut problems);
-        problems
-    }
-
-    fn aggregate_problems(&self, problems: &mut Vec<(&'static str, String)>) {
-        let count = self.aggregates.len();
-        if count == 0 || count > Self::AGGREGATES_MAX {
-            problems.push((
-                "aggregates",
-                format!("must be 1 to {}, not {count}", Self::AGGREGATES_MAX),
-            ));
-        }
-        for (place, Aggregate { name, kind }) in self.aggregates.iter().enumerate() {
-            if Self::NAMES_TAKEN.contains(&name.as_str()) {
-                problems.push(("aggregates", format!("{name:?} is a member of every result")));
-            }
-            if self.aggregates[..place].iter().any(|other| other.name == *name) {
-                problems.push(("aggregates", format!("{name:?} is there twice")));
-            }
-            if let Some(problem) = kind.problem() {
-                problems.push(("aggregates", format!("{name:?}: {problem}")));
-            }
-        }
-        if accumulate::top_bytes_max(&self.aggregates).is_none() {
-            let text = "too many exact values: make the exact_max of the distincts smaller";
-            problems.push(("aggregates", text.to_owned()));
-        }
+    /// When an event must have happened at the latest, in milliseconds since the epoch: when its
+    /// record says that it was written, or now where that is earlier, since a record's timestamp can
+    /// be as wrong as a field. By processing time it happens now, however old its record is.
+    pub fn not_after(&self, timestamp: Option<i64>, now: i64) -> i64 {
+        let written = timestamp.filter(|_| self.time != Self::PROCESSING_TIME);
+        written.map_or(now, |written| written.min(now))
     }
 
     /// What names the definition: a window with another hash is another window, whose state is

@@ -276,14 +276,16 @@ impl Worker {
         records: &[Record<'_>],
         processed: &Processed,
     ) -> Result<(), Failure> {
+        let now = wall_millis();
         for (window, seen) in processed.observations.iter().enumerate() {
+            let spec = self.windows[window].spec().clone();
             let input = |output: &u32| processed.outputs[*output as usize].input as usize;
             let origin = |output: &u32| {
                 let record = &records[input(output)];
                 Origin {
                     partition: record.partition,
                     offset: record.offset,
-                    timestamp: record.timestamp,
+                    not_after: Some(spec.not_after(record.timestamp, now)),
                 }
             };
             let origins: Vec<Origin> = seen.outputs.iter().map(origin).collect();
@@ -307,9 +309,8 @@ impl Worker {
                 .collect();
             self.tally.future += u64::from(observed.future);
             self.tally.fallbacks += u64::from(seen.fallbacks);
-            let name = self.windows[window].spec().name.clone();
             for (input, late) in late {
-                self.late(&messages[input], &name, late)?;
+                self.late(&messages[input], &spec.name, late)?;
             }
         }
         Ok(())

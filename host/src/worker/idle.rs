@@ -41,7 +41,10 @@ impl Worker {
                 self.status.step("asking for the end of a silent partition");
                 let consumer = &self.readers.of(Hop::First).consumer;
                 match consumer.watermarks(partition, IDLE_QUESTION) {
-                    Ok((_, end)) if end <= held.end_offset => {}
+                    // What a producer has written and not committed comes, with times of before.
+                    Ok((_, end))
+                        if end <= held.end_offset
+                            && consumer.known_end(partition).is_none_or(|all| all <= end) => {}
                     Ok(_) => {
                         held.silent_since = Some(now);
                         held.quiet_since = Some(now);

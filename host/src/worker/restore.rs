@@ -15,8 +15,14 @@ use crate::window::{Frontier, RestoreMerge, StateError, Watch};
 /// broker needs to give up those of a dead worker.
 const RESTORE: Duration = Duration::from_secs(25);
 
-/// The windows of a partition, and the offset that was committed with them.
-pub(super) type Stored = (Restored, Option<i64>);
+/// The windows of a partition as the last commit left them.
+pub(super) struct Stored {
+    pub restored: Restored,
+    /// The offset that was committed with them.
+    pub marker: Option<i64>,
+    /// Whether the input got this partition after the pipeline had begun.
+    pub is_added: bool,
+}
 
 impl Worker {
     /// The windows of partitions as the last commit left them, each with the offset that was committed
@@ -38,7 +44,10 @@ impl Worker {
 
     fn restore_watches(&self, partitions: &[i32]) -> Result<Vec<(i32, Stored)>, Failure> {
         let Some(hops) = &self.job.hops else {
-            let none = |&partition: &i32| (partition, (Restored::Watches(Vec::new()), None));
+            let none = |&partition: &i32| {
+                let restored = Restored::Watches(Vec::new());
+                (partition, Stored { restored, marker: None, is_added: false })
+            };
             return Ok(partitions.iter().map(none).collect());
         };
         let topic = &hops.progress;
@@ -64,8 +73,8 @@ impl Worker {
             let watch = |window: &WindowJob| {
                 Watch::restore(window.spec.clone(), partition, inputs, progress)
             };
-            let watches = self.job.windows.iter().map(watch).collect();
-            (partition, (Restored::Watches(watches), marker))
+            let restored = Restored::Watches(self.job.windows.iter().map(watch).collect());
+            (partition, Stored { restored, marker, is_added: new.is_some() })
         };
         Ok(partitions.iter().map(watches).collect())
     }
@@ -99,7 +108,8 @@ impl Worker {
         let finish = |(partition, restore): (i32, RestoreMerge)| {
             let (merge, marker) = restore.finish()?;
             let marker = marker.map(|marker| marker.next_offset);
-            Ok((partition, (Restored::Merge(Box::new(merge)), marker)))
+            let restored = Restored::Merge(Box::new(merge));
+            Ok((partition, Stored { restored, marker, is_added: false }))
         };
         let finished = restores.into_iter().map(finish).collect::<Result<_, StateError>>();
         finished.map_err(|error| self.job.state_failure(&error))

@@ -56,6 +56,8 @@ pub struct Counters {
     pub window_results: AtomicU64,
     /// Records whose event time was missing or malformed, per window and record.
     pub event_time_fallbacks: AtomicU64,
+    /// Events whose time is too far in the future to move a watermark, per window and event.
+    pub future_events: AtomicU64,
     /// Transactions (or, at-least-once, offset commits) that succeeded.
     pub commits: AtomicU64,
     /// Transactions that were given up, for whatever reason.

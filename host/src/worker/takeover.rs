@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::hops::Restored;
 use super::job::{Delivery, OnExpired, Start};
 use super::reader::{At, Hop, by_hop};
+use super::restore::Stored;
 use super::run::{Held, Worker};
 use super::sink::Sink;
 
@@ -156,8 +157,9 @@ impl Worker {
         let mut found = Vec::new();
         let mut restored = self.restore(partitions)?;
         for (at, committed) in committed {
-            let (restored, marker) = restored.remove(&at).expect("all that were asked for");
-            let offset = self.offset(at, committed, marker)?;
+            let stored = restored.remove(&at).expect("all that were asked for");
+            let offset = self.offset(at, committed, &stored)?;
+            let restored = stored.restored;
             if committed.is_none() {
                 self.first_offsets.insert(at, offset);
             }
@@ -201,7 +203,8 @@ impl Worker {
     }
 
     /// Where to begin; see [`beginning`].
-    fn offset(&self, at: At, committed: Option<i64>, marker: Option<i64>) -> Result<i64, Failure> {
+    fn offset(&self, at: At, committed: Option<i64>, stored: &Stored) -> Result<i64, Failure> {
+        let marker = stored.marker;
         self.step("asking for the ends of a partition");
         let (low, high) = self.readers.of(at.hop).consumer.watermarks(at.partition, QUESTION)?;
         let Some(offset) = beginning(self.job.delivery, committed, marker) else {
@@ -220,6 +223,8 @@ impl Worker {
         }
         match offset {
             Some(offset) => self.still_there(at, offset, low, high),
+            // What came before this start came while the pipeline ran, and is not old.
+            None if stored.is_added => Ok(low),
             None => self.first_offset(at, low, high),
         }
     }

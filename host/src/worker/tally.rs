@@ -130,6 +130,7 @@ impl Tally {
         counters.late.fetch_add(self.late, Relaxed);
         counters.window_results.fetch_add(self.results, Relaxed);
         counters.event_time_fallbacks.fetch_add(self.fallbacks, Relaxed);
+        counters.future_events.fetch_add(self.future, Relaxed);
         counters.batches.fetch_add(self.batches, Relaxed);
         if let Some(oldest) = self.oldest {
             let latency = u64::try_from(now - oldest).unwrap_or(0);

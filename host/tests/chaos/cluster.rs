@@ -1,6 +1,6 @@
 //! Brokers, each with a proxy before it that all processes go through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,7 +25,7 @@ const STATE_AT: usize = 2 + 8 + 2 + 4;
 /// `PrepareCommit`, `PrepareAbort`: it is decided, and not yet in every partition.
 const HALF_ENDED: [u8; 2] = [2, 3];
 /// From the last request to every transaction in every partition.
-const ENDED: Duration = Duration::from_secs(10);
+const ENDED: Duration = Duration::from_secs(20);
 
 /// One broker or three.
 pub struct Cluster {
@@ -73,14 +73,17 @@ impl Cluster {
 
     fn await_ended_transactions(&self) {
         let end = Instant::now() + ENDED;
-        while self.transaction_states().values().any(|state| HALF_ENDED.contains(state)) {
+        let is_ended = |states: BTreeMap<Vec<u8>, u8>| {
+            !states.values().any(|state| HALF_ENDED.contains(state))
+        };
+        while !self.transaction_states().is_some_and(is_ended) {
             assert!(Instant::now() < end, "a transaction does not come to its end");
             thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Of each transactional id.
-    fn transaction_states(&self) -> BTreeMap<Vec<u8>, u8> {
+    /// Of each transactional id; none where the broker does not say so at once.
+    fn transaction_states(&self) -> Option<BTreeMap<Vec<u8>, u8>> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.straight())
             .set("group.id", "nobody")
@@ -95,9 +98,10 @@ impl Cluster {
             all.add_partition_offset(topic, partition, Offset::Beginning).expect("a valid offset");
         }
         consumer.assign(&all).expect("a valid assignment");
-        let (mut states, mut left) = (BTreeMap::new(), partitions);
-        while left > 0 {
-            match consumer.poll(ENDED).expect("the broker runs") {
+        let (mut states, mut at_end) = (BTreeMap::new(), BTreeSet::new());
+        let end = Instant::now() + ENDED / 5;
+        while at_end.len() < partitions as usize {
+            match consumer.poll(end.saturating_duration_since(Instant::now()))? {
                 Ok(message) => {
                     let (key, value) = (message.key().unwrap_or_default(), message.payload());
                     match value {
@@ -105,14 +109,15 @@ impl Cluster {
                         None => _ = states.remove(key),
                     }
                 }
-                Err(KafkaError::PartitionEOF(_)) => left -= 1,
+                Err(KafkaError::PartitionEOF(partition)) => _ = at_end.insert(partition),
+                // Nobody has begun a transaction yet.
                 Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition)) => {
-                    return BTreeMap::new();
+                    return Some(BTreeMap::new());
                 }
-                Err(error) => panic!("reading {topic}: {error}"),
+                Err(_) => return None,
             }
         }
-        states
+        Some(states)
     }
 
     fn client(&self) -> BaseConsumer {

@@ -13,9 +13,9 @@ use crate::alone;
 use crate::cluster::Cluster;
 use crate::setting::events;
 use crate::support::comparison::Promise;
-use crate::support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for, without_windows};
+use crate::support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
 use crate::support::proxy::{Fault as Cut, api};
-use crate::support::{SOON, count_uncommitted};
+use crate::support::{SOON, count_uncommitted, without_windows};
 
 /// Events a second of the wall clock.
 const PACE: u64 = 5_000;

@@ -158,3 +158,10 @@ pub fn count_uncommitted(settings: &ClientSettings, topic: &str) -> u64 {
     }
     count
 }
+
+/// The shipped file without its window.
+pub fn without_windows(text: String) -> String {
+    let (before, rest) = text.split_once("[[window]]").unwrap();
+    let (_, after) = rest.split_once("\n[sink]").unwrap();
+    format!("{before}\n[sink]{after}")
+}

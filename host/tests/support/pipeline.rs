@@ -496,10 +496,3 @@ pub fn event(device_type: &str, time_ms: i64) -> String {
         r#"{{"user_id":"424cdd21-063a-43a7-b91b-7ca1a833afae","app_version":"2.3.0","device_type":"{device_type}","ip":"199.172.111.135","locale":"DE","device_id":"593-47-5928","timestamp":{timestamp}}}"#
     )
 }
-
-/// The shipped file without its window.
-pub fn without_windows(text: String) -> String {
-    let (before, rest) = text.split_once("[[window]]").unwrap();
-    let (_, after) = rest.split_once("\n[sink]").unwrap();
-    format!("{before}\n[sink]{after}")
-}

@@ -90,6 +90,24 @@ pub(super) fn member_id(consumer: &ConsumerHandle) -> Option<String> {
     (!id.is_empty()).then_some(id)
 }
 
+/// The end of a partition with what is not committed yet (its high watermark), as the last fetch told
+/// it; none before one did.
+pub(super) fn known_end(consumer: &ConsumerHandle, topic: &CStr, partition: i32) -> Option<i64> {
+    let (mut low, mut high) = (0, 0);
+    // SAFETY: the handle keeps the client alive; the name is only read, the numbers are written during
+    // the call.
+    let code = unsafe {
+        sys::rd_kafka_get_watermark_offsets(
+            consumer.native(),
+            topic.as_ptr(),
+            partition,
+            &raw mut low,
+            &raw mut high,
+        )
+    };
+    (code == Response::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
+}
+
 /// Commits offsets and waits for the broker's answer; the crate's own call waits for ever.
 pub(super) fn commit_offsets(
     client: &BaseConsumer<Context>,

@@ -305,3 +305,18 @@ fn counting_alone_costs_one_pointer_more() {
         assert_eq!(Accumulator::parse(&kinds, wrong), None, "{wrong}");
     }
 }
+
+#[test]
+fn what_the_configuration_takes_at_most_leaves_each_top_its_texts() {
+    let field = || "/v".to_owned();
+    let top = || Kind::Top { field: field(), k: 5, counted_max: 20_000 };
+    let distinct = |exact_max| Kind::Distinct { field: field(), exact_max };
+    let one = std::iter::once(distinct(20_000)).chain((0..24).map(|_| Kind::Sum(field())));
+    let many = (0..25).map(|_| distinct(20_000 / 25));
+    for others in [one.collect::<Vec<_>>(), many.collect()] {
+        let all = others.into_iter().chain((0..7).map(|_| top()));
+        let all: Vec<_> = all.map(|kind| Aggregate { name: String::new(), kind }).collect();
+        assert_eq!(all.len(), 32);
+        assert!(top_bytes_max(&all).is_some());
+    }
+}

@@ -81,6 +81,16 @@ fn a_time_far_in_the_future_counts_and_moves_nothing() {
 }
 
 #[test]
+fn an_event_cannot_have_happened_after_its_record_was_written_nor_after_now() {
+    let by_record = spec();
+    assert_eq!(by_record.not_after(Some(7), 100), 7);
+    assert_eq!(by_record.not_after(Some(700), 100), 100, "a timestamp can be wrong as well");
+    assert_eq!(by_record.not_after(None, 100), 100);
+    let by_clock = WindowSpec { time: WindowSpec::PROCESSING_TIME.to_owned(), ..spec() };
+    assert_eq!(by_clock.not_after(Some(7), 100), 100, "it happens now, however old its record is");
+}
+
+#[test]
 fn events_that_the_filter_leaves_out_move_the_watermark_and_are_never_late() {
     let mut windows = windows(WindowSpec { filter: Some("/x".to_owned()), ..spec() }, &[0]);
     let filter = column([
@@ -217,7 +227,7 @@ fn records_below_the_restored_offset_are_passed_over() {
     let progress = Progress { partition: 0, next_offset: 5, began: 3, windows: Default::default() };
     let mut windows = Windows::new(Arc::new(spec()));
     windows.adopt(Watch::restore(Arc::new(spec()), 0, 3, Some(&progress)));
-    let origin = |offset| Origin { partition: 0, offset, timestamp: None };
+    let origin = |offset| Origin { partition: 0, offset, not_after: None };
     let (origins, times) = ([origin(4), origin(5)], [70_000, 0]);
     let keys = [column([Value::Text("a"), Value::Text("a")])];
     let events =

@@ -162,7 +162,11 @@ impl<'a> Life<'a> {
             else {
                 unreachable!("only events are in batches")
             };
-            origins.push(Origin { partition: partition as i32, offset: place as i64, timestamp });
+            origins.push(Origin {
+                partition: partition as i32,
+                offset: place as i64,
+                not_after: timestamp,
+            });
             times.push(time);
             index.push(key as u32);
             values.push(Value::Integer(value));
