@@ -170,6 +170,25 @@ fn collect(folder: &Path, files: &mut Vec<(String, String)>) {
     }
 }
 
+/// What the group wants may take a worker back behind the batch in its hands, so it is asked at one
+/// place, where there is none.
+#[test]
+fn the_group_is_answered_between_batches_only() {
+    let mut files = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/worker"), &mut files);
+    let calls = |text: &str| -> Vec<(String, usize)> {
+        let calls = files.iter().map(|(file, code)| (file.clone(), code.matches(text).count()));
+        calls.filter(|(_, count)| *count > 0).collect()
+    };
+    for call in [".answer_rebalances(", ".poll_rebalance("] {
+        let found = calls(call);
+        assert!(
+            matches!(&found[..], [(file, 1)] if file.ends_with("run.rs")),
+            "{call} in {found:?}"
+        );
+    }
+}
+
 #[test]
 fn the_check_can_fail() {
     assert_eq!(rooms_in("use crate::worker::Stop;").collect::<Vec<_>>(), ["worker"]);

@@ -338,6 +338,17 @@ fn at_least_once_allows_repetitions_and_nothing_else() {
     differences(repeated, true, Promise::AtLeastOnce).assert_none();
     let lost = |actual: &mut [Partitions; 4]| drop(records(actual, 0).remove(5));
     assert_eq!(differences(lost, true, Promise::AtLeastOnce).count(), 1);
+    let counted = |more: i64| {
+        move |actual: &mut [Partitions; 4]| {
+            let result = records(actual, 3).first_mut().unwrap();
+            let mut value: Value = serde_json::from_slice(result.value.as_ref().unwrap()).unwrap();
+            value["count"] = (value["count"].as_i64().unwrap() + more).into();
+            result.value = Some(value.to_string().into_bytes());
+        }
+    };
+    assert_eq!(differences(counted(1), true, Promise::AtLeastOnce).count(), 1);
+    differences(counted(1), true, Promise::AtLeastOnceCrashed).assert_none();
+    assert_eq!(differences(counted(-1), true, Promise::AtLeastOnceCrashed).count(), 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! At-least-once: what kill -9 repeats, and that it loses nothing.
+//! At-least-once: what kill -9 repeats, and that it loses nothing, not even of a count.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn at_least_once_kill_9_repeats_records_and_loses_none() {
     });
     pipeline.await_end(&mut processes, LIVENESS);
     processes.iter_mut().for_each(Process::terminate);
-    let differences = pipeline.differences(Promise::AtLeastOnce);
+    let differences = pipeline.differences(Promise::AtLeastOnceCrashed);
     println!(
         "at-least-once: {} records, {KILLS} kill -9, lost {}, duplicates {}",
         feed.sent(),

@@ -20,10 +20,12 @@
 //! | 8 offsets in the transaction | [`controls`], `offsets_outside_the_transaction_are_noticed`; `kafka_write`: `a_broker_before_2_5_is_refused_for_exactly_once` |
 //! | 9 retried requests | [`controls`], `a_producer_kept_after_a_slow_commit_is_noticed`; `kafka_write`: `a_commit_that_held_a_retry_is_known_by_its_time` |
 //! | 10 stable transactional ids | `kafka_write`: `committed_records_are_seen_and_aborted_ones_are_not` |
-//! | 12 offsets that are gone | `kafka_read`: `an_offset_that_is_not_there_is_an_error_and_not_a_jump` |
+//! | 11 settings | `kafka::settings`: `what_delivery_depends_on_cannot_be_changed`; `kafka_write`: `records_lie_where_java_clients_put_them` |
+//! | 12 offsets that are gone | `kafka_read`: `an_offset_that_is_not_there_is_an_error_and_not_a_jump`; `expired` |
 //! | 13 state after a failed commit | [`controls`], `a_failed_transaction_that_is_not_read_again_is_noticed` and `state_kept_after_a_failed_last_commit_is_noticed` |
 //! | 14 every wait ends | `poison`: `sigterm_ends_the_process_also_when_the_broker_is_gone`; `kafka_write`: `offsets_without_an_answer_take_no_longer_than_they_may` |
 //! | 15 commit timer | [`controls`], `a_commit_that_waits_for_an_output_is_noticed` |
+//! | 16 batch in hand | `rooms`: `the_group_is_answered_between_batches_only` |
 //! | 17 a broker's end with replicas | `cluster`: `nothing_is_lost_or_repeated_while_brokers_are_restarted_one_after_the_other` |
 //! | restore not bounded by the last stable offset | `kafka_read`: `a_restore_waits_for_open_transactions_and_reads_past_their_markers` |
 //! | committed offset waits for the predecessor | `kafka_read`: `committed_offsets_wait_for_the_transaction_that_moves_them` |
@@ -78,7 +80,7 @@ use support::{Read, count_uncommitted, read_topic};
 /// warming up, and what waited meanwhile.
 const LIVENESS: Duration = Duration::from_secs(120);
 /// Events of a seed of the short run.
-const EVENTS: u64 = 75_000;
+const EVENTS: u64 = 50_000;
 /// Events that come after the last fault, so that none comes to a run that is done.
 const AFTERWARDS: u64 = 2_000;
 /// For a reader that is a little behind.
