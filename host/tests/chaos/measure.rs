@@ -1,7 +1,7 @@
 //! Figures, not a promise: measured only when asked for, with nothing else running, and the host
 //! optimised:
 //!
-//! `CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo test --test chaos measure -- --ignored --nocapture`
+//! `cargo test --release --test chaos measure -- --ignored --nocapture`
 //!
 //! `CHAOS_MEASURE_EVENTS` is how many events a run has.
 
