@@ -91,6 +91,8 @@ fn what_is_broken_changes_nothing() {
     let filter = pipeline.plugins().join("filter.wasm");
     let good = fs::read(&filter).unwrap();
     let sent = under_load(&pipeline, Duration::from_millis(2), |_| {
+        // Rules are tried on records that were seen, so some must have been.
+        pipeline.await_committed(&mut process, 1, SOON);
         fs::write(&filter, &good[..good.len() / 2]).unwrap();
         process.await_log("half-written", SOON);
         assert_eq!(reload(&process).0, 422);
