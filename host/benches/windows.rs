@@ -70,7 +70,7 @@ impl Batch {
         let has_value = !matches!(spec.aggregates[0].kind, Kind::Count);
         let values = has_value.then(|| Column::new(&numbers, number_of.collect()));
         Self {
-            origins: vec![Origin { partition: 0, offset: 1, not_after: None }; EVENTS],
+            origins: vec![Origin { partition: 0, offset: 1, not_after: i64::MAX }; EVENTS],
             times: (0..EVENTS as i64).collect(),
             keys: [Column::new(&names, group_of.collect())],
             values: values.into_iter().collect(),

@@ -159,7 +159,6 @@ fn what_a_transaction_has_written_and_not_committed_is_waited_for() {
     let until = Instant::now() + 5 * Duration::from_secs(1);
     while Instant::now() < until {
         assert_eq!(results(&pipeline, &pipeline.results()), BTreeMap::new());
-        thread::sleep(Duration::from_millis(200));
     }
     upstream.commit(SOON).unwrap();
     let results = await_results(&pipeline, &mut processes, 1);

@@ -18,9 +18,8 @@ pub struct Origin {
     pub partition: i32,
     /// The input record's offset there.
     pub offset: i64,
-    /// See [`WindowSpec::not_after`](super::WindowSpec::not_after). Without it there is nothing to
-    /// tell a time in the future by, and the event moves the watermark.
-    pub not_after: Option<i64>,
+    /// See [`WindowSpec::not_after`](super::WindowSpec::not_after).
+    pub not_after: i64,
 }
 
 /// Events that passed the stages, those of a partition in its order. Lists of one length.
@@ -306,9 +305,10 @@ impl Batch<'_> {
                 }
             }
             if time > cursor.watermark {
-                match origin.not_after {
-                    Some(at) if time > at.saturating_add(future_max) => future += 1,
-                    _ => cursor.watermark = time,
+                if time > origin.not_after.saturating_add(future_max) {
+                    future += 1;
+                } else {
+                    cursor.watermark = time;
                 }
             }
         }

@@ -285,7 +285,7 @@ impl Worker {
                 Origin {
                     partition: record.partition,
                     offset: record.offset,
-                    not_after: Some(spec.not_after(record.timestamp, now)),
+                    not_after: spec.not_after(record.timestamp, now),
                 }
             };
             let origins: Vec<Origin> = seen.outputs.iter().map(origin).collect();

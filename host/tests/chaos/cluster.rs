@@ -1,7 +1,6 @@
 //! Brokers, each with a proxy before it that all processes go through.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::ClientConfig;
@@ -78,7 +77,6 @@ impl Cluster {
         };
         while !self.transaction_states().is_some_and(is_ended) {
             assert!(Instant::now() < end, "a transaction does not come to its end");
-            thread::sleep(Duration::from_millis(5));
         }
     }
 

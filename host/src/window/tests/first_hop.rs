@@ -227,7 +227,7 @@ fn records_below_the_restored_offset_are_passed_over() {
     let progress = Progress { partition: 0, next_offset: 5, began: 3, windows: Default::default() };
     let mut windows = Windows::new(Arc::new(spec()));
     windows.adopt(Watch::restore(Arc::new(spec()), 0, 3, Some(&progress)));
-    let origin = |offset| Origin { partition: 0, offset, not_after: None };
+    let origin = |offset| Origin { partition: 0, offset, not_after: i64::MAX };
     let (origins, times) = ([origin(4), origin(5)], [70_000, 0]);
     let keys = [column([Value::Text("a"), Value::Text("a")])];
     let events =

@@ -165,7 +165,7 @@ impl<'a> Life<'a> {
             origins.push(Origin {
                 partition: partition as i32,
                 offset: place as i64,
-                not_after: timestamp,
+                not_after: timestamp.unwrap_or(i64::MAX),
             });
             times.push(time);
             index.push(key as u32);

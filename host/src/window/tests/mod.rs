@@ -78,7 +78,7 @@ fn observe_values(
 ) -> Result<(Vec<u32>, u32), StateError> {
     let origin = |&(partition, timestamp, ..): &(i32, i64, i64, &str)| {
         // Behind all that a progress may hold.
-        Origin { partition, offset: i64::MAX, not_after: Some(timestamp) }
+        Origin { partition, offset: i64::MAX, not_after: timestamp }
     };
     let origins: Vec<_> = events.iter().map(origin).collect();
     let times: Vec<_> = events.iter().map(|event| event.2).collect();
