@@ -313,12 +313,14 @@ impl Node {
         self.running.lock().unwrap().as_ref().is_some_and(|running| running.is_ending)
     }
 
-    /// A process that ended and was not waited for has an empty command line.
+    /// By the state in its line of `/proc`: a zombie, as its watchdog waits for it only behind a word.
+    /// (Its command line would not do: that is empty within `execve` as well.)
     fn is_dead(&self) -> bool {
         let running = self.running.lock().unwrap();
-        let line =
-            running.as_ref().map(|running| fs::read(format!("/proc/{}/cmdline", running.pid)));
-        line.is_some_and(|line| line.is_ok_and(|line| line.is_empty()))
+        let Some(running) = running.as_ref() else { return false };
+        let Ok(line) = fs::read_to_string(format!("/proc/{}/stat", running.pid)) else { return true };
+        // Behind the name, which may hold anything.
+        line.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
     }
 
     fn log(&self) -> String {
