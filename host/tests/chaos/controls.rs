@@ -227,7 +227,7 @@ fn await_written(pipeline: &Pipeline) {
     }
 }
 
-pub fn with_commit_interval(text: &str, interval: &str) -> String {
+fn with_commit_interval(text: &str, interval: &str) -> String {
     let shipped = "commit-interval = \"200ms\"";
     assert!(text.contains(shipped));
     text.replace(shipped, &format!("commit-interval = \"{interval}\""))

@@ -41,7 +41,6 @@ mod disk;
 mod fault;
 mod instance;
 mod least;
-mod measure;
 #[path = "../plugin_support/mod.rs"]
 mod plugin_support;
 mod reader;
