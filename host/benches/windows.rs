@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use criterion::{BenchmarkId, Criterion, Throughput};
 use host::event::{Column, Value};
 use host::window::{
-    Aggregate, Emit, Events, Kind, Limits, Merge, Origin, Records, Shape, Watch, WindowSpec,
-    Windows, write_deltas,
+    Aggregate, Emit, Events, Kind, Limits, Merge, Origin, Portion, Records, Shape, Watch,
+    WindowSpec, Windows, write_deltas,
 };
 
 /// Events of a batch.
@@ -103,7 +103,7 @@ fn second_hop(merge: &mut Merge, deltas: &Records, state: &mut Records) {
     for (_, value) in deltas.iter() {
         merge.apply(1, value.expect("deltas have a value")).expect("they are read");
     }
-    black_box(merge.take_results());
+    black_box(merge.take_results(&mut Portion::of_bytes(usize::MAX)));
     state.clear();
     merge.take_changes(1, state);
 }

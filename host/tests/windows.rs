@@ -15,6 +15,7 @@ use host::kafka::{HeadersArg, Mode, Producer};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use serde_json::{Value, json};
 use support::broker::Broker;
 use support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
@@ -383,6 +384,43 @@ fn past_a_bound_of_its_state_the_pipeline_stops_and_says_which() {
         let mut process = pipeline.start("a", &[]);
         process.assert_ends(LIVENESS, 1, &["window \"counts\"", said]);
     }
+}
+
+/// One transaction would not hold them: several million would not be written in the time it has.
+#[test]
+fn a_large_window_is_given_out_by_several_transactions_and_a_crash_among_them_changes_nothing() {
+    const GROUPS: usize = 160_000;
+    let (pipeline, mut feed) = pipeline("large", |text| text);
+    let mut process = pipeline.start("a", &[]);
+    process.await_log("partitions taken over", SOON);
+    let (start, all) = (past(), PARTITIONS as usize);
+    for number in 0..GROUPS {
+        let value = event("android", start).replace("2.3.0", &format!("v{number}"));
+        feed.send_one((number % all) as i32, None, value.as_bytes(), start);
+    }
+    for partition in 0..PARTITIONS {
+        send(&mut feed, partition, "android", start + 2 * MINUTE);
+    }
+    feed.flush();
+    let client: BaseConsumer = pipeline.settings().plain(&[]).create().unwrap();
+    let has_results = || {
+        let end = |at| client.fetch_watermarks(&pipeline.results(), at, SOON).unwrap().1;
+        (0..PARTITIONS).map(end).sum::<i64>() > 0
+    };
+    let end = Instant::now() + LIVENESS;
+    while !has_results() {
+        assert!(Instant::now() < end, "{}", process.log_tail());
+    }
+    process.kill();
+    let mut again = [pipeline.start("a", &[])];
+    let results = await_results(&pipeline, &mut again, GROUPS);
+    assert_eq!(results.len(), GROUPS);
+    assert!(results.values().all(|result| result["count"] == 1 && result["final"] == true));
+    again[0].terminate();
+    // What ends a transaction takes an offset of its own.
+    let records = read_topic(&pipeline.settings(), &pipeline.results(), 1).remove(&0).unwrap();
+    let ends = records.windows(2).filter(|two| two[1].offset > two[0].offset + 1).count();
+    assert!(ends > 0, "all in one transaction");
 }
 
 #[test]

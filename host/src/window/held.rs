@@ -6,10 +6,11 @@ use std::sync::Arc;
 use super::accumulate::{Accumulator, PartKind};
 use super::marks::Marks;
 use super::output::Results;
+use super::portion::{GivenOut, Portion};
 use super::sessions::Sessions;
 use super::shape::Shape;
 use super::slices::OpenSlices;
-use super::{Emit, Records, Span, StateError, WindowSpec, keys, rfc3339, state};
+use super::{Emit, MergeMarker, Records, Span, StateError, WindowSpec, keys, rfc3339, state};
 
 /// A delta that came when its window was final: only possible when the input has gained
 /// partitions. Nothing of it is in any result.
@@ -51,7 +52,9 @@ pub(super) struct Held {
     /// Up to when each input partition is closed.
     promises: Vec<Promise>,
     /// Windows that end then or before are final, whoever says something later.
-    passed: Option<i64>,
+    finals: Option<i64>,
+    /// What of that is given out.
+    given: GivenOut,
     pub(super) results: Results,
     /// Of sessions that are part of another now.
     tombstones: Records,
@@ -98,7 +101,8 @@ impl Held {
             partition,
             open,
             promises: Vec::new(),
-            passed: None,
+            finals: None,
+            given: GivenOut::default(),
             tombstones: Records::default(),
             closed: Records::default(),
             is_stored: false,
@@ -119,8 +123,19 @@ impl Held {
         }
     }
 
-    pub(super) fn passed(&self) -> Option<i64> {
-        self.passed
+    /// Windows that end then or before are given out.
+    pub(super) fn given_out(&self) -> Option<i64> {
+        self.given.until
+    }
+
+    /// Whether something is final that is not given out yet, or is still held.
+    pub(super) fn is_closing(&self) -> bool {
+        self.finals.is_some_and(|finals| match &self.open {
+            Open::Slices(open) => open.is_closing(&self.given, finals),
+            Open::Sessions { sessions, .. } => {
+                sessions.first_end().is_some_and(|end| end <= finals)
+            }
+        })
     }
 
     pub(super) fn kinds(&self) -> &[PartKind] {
@@ -147,15 +162,15 @@ impl Held {
         let is_sending = self.spec.emit == Emit::Updates;
         match &mut self.open {
             Open::Slices(open) => {
-                if self.passed.is_some_and(|passed| open.is_passed(span, passed)) {
+                if self.finals.is_some_and(|finals| open.is_passed(span, finals)) {
                     return false;
                 }
                 let kinds = &self.kinds;
                 open.change(span, |groups| groups.merge(kinds, key, accumulator, is_sending));
             }
             Open::Sessions { sessions, changed, unsent } => {
-                // Whoever promises `passed` counts no event before that.
-                if self.passed.is_some_and(|passed| span.start < passed) {
+                // Whoever promises `finals` counts no event before that.
+                if self.finals.is_some_and(|finals| span.start < finals) {
                     return false;
                 }
                 let place =
@@ -209,19 +224,19 @@ impl Held {
         (0..inputs).map(|partition| self.closed(partition)).min().flatten()
     }
 
-    /// Makes results of what is final by now.
+    /// Notes what is final by now.
     pub(super) fn pass(&mut self, inputs: i32) {
-        let Some(frontier) = self.frontier(inputs).filter(|at| Some(*at) > self.passed) else {
-            return;
-        };
-        let passed = self.passed.replace(frontier);
-        self.close(passed, frontier);
+        self.finals = self.finals.max(self.frontier(inputs));
     }
 
-    /// Gives everything out as it is, and deletes all of its state.
-    pub(super) fn give_out(&mut self) {
+    /// From here on everything is given out as it is, whether it is final or not.
+    pub(super) fn end(&mut self) {
         self.results.as_they_are();
-        self.close(self.passed, i64::MAX);
+        self.finals = Some(i64::MAX);
+    }
+
+    /// Deletes what is left in the state topic of windows that are given out.
+    pub(super) fn delete(&mut self) {
         let (name, definition) = (&self.spec.name, &self.definition);
         if self.is_stored {
             self.closed.push_tombstone(|bytes| {
@@ -245,11 +260,12 @@ impl Held {
             return;
         }
         match &mut self.open {
-            Open::Slices(open) => open.send(&self.kinds, self.passed, &mut self.results),
+            Open::Slices(open) => open.send(&self.kinds, self.finals, &mut self.results),
             Open::Sessions { sessions, unsent, .. } => {
                 for place in unsent.drain(..) {
                     let Some((key, session)) = sessions.get_mut(place) else { continue };
-                    if std::mem::take(&mut session.marks.is_unsent) {
+                    let is_final = self.finals.is_some_and(|finals| session.end <= finals);
+                    if std::mem::take(&mut session.marks.is_unsent) && !is_final {
                         session.marks.is_sent = true;
                         let span = Span { start: place.1, end: session.end };
                         self.results.update(span, key, &session.accumulator);
@@ -269,6 +285,7 @@ impl Held {
             || !self.tombstones.is_empty()
             || !self.closed.is_empty()
             || self.promises.iter().any(|promise| promise.is_changed)
+            || self.is_closing()
     }
 
     /// Adds the tombstones of what was given out since the last call.
@@ -277,8 +294,9 @@ impl Held {
     }
 
     /// Adds the state records of everything that changed since the last call, but for what
-    /// [`Held::take_closed`] has.
-    pub(super) fn take_changes(&mut self, to: &mut Records) {
+    /// [`Held::take_closed`] has; to the marker what is given out.
+    pub(super) fn take_changes(&mut self, to: &mut Records, marker: &mut MergeMarker) {
+        marker.note(&self.spec.name, &self.definition, &self.given);
         to.append(&mut self.tombstones);
         let before = to.len();
         let (name, definition) = (self.spec.name.as_str(), &*self.definition);
@@ -354,21 +372,32 @@ impl Held {
         self.is_stored = true;
     }
 
-    pub(super) fn restore_passed(&mut self, passed: Option<i64>) {
-        self.passed = passed;
-        if let Some(passed) = passed {
-            // Without transactions its tombstones may be missing. Its results are written.
-            self.close(Some(passed), passed);
-            self.results.take();
+    /// What is given out, as the marker has it. Behind the restored groups.
+    pub(super) fn restore_given_out(&mut self, given: GivenOut) {
+        self.finals = given.reaches();
+        self.given = given;
+        let (Open::Sessions { sessions, .. }, Some(until)) = (&mut self.open, self.given.until)
+        else {
+            return;
+        };
+        // Without transactions their tombstones may be missing; slices look for it by themselves.
+        while let Some(ended) = sessions.pop_ended(until) {
+            let (name, definition) = (&self.spec.name, &self.definition);
+            self.closed.push_tombstone(|bytes| {
+                state::write_session_key(bytes, name, definition, ended.span.start, &ended.key);
+            });
         }
     }
 
-    fn close(&mut self, passed: Option<i64>, until: i64) {
+    /// Makes results of what is final, as much as the portion holds.
+    pub(super) fn give_out(&mut self, portion: &mut Portion) {
+        let Some(finals) = self.finals else { return };
         let (name, definition) = (&self.spec.name, &self.definition);
-        let tombstones = &mut self.closed;
+        let (tombstones, given) = (&mut self.closed, &mut self.given);
         match &mut self.open {
             Open::Slices(open) => {
-                open.close(&self.kinds, passed, until, &mut self.results, |slice, key| {
+                let to = (&mut self.results, portion);
+                open.give_out(&self.kinds, given, finals, to, |slice, key| {
                     tombstones.push_tombstone(|bytes| {
                         state::write_slice_key(bytes, name, definition, slice, key);
                     });
@@ -376,19 +405,29 @@ impl Held {
             }
             Open::Sessions { sessions, .. } => {
                 let mut rows: BTreeMap<Span, Vec<_>> = BTreeMap::new();
-                while let Some(ended) = sessions.pop_ended(until) {
+                while !portion.is_used_up()
+                    && let Some(ended) = sessions.pop_ended(finals)
+                {
                     if ended.marks.is_stored {
+                        portion.take_tombstone(&ended.key);
                         tombstones.push_tombstone(|bytes| {
                             let start = ended.span.start;
                             state::write_session_key(bytes, name, definition, start, &ended.key);
                         });
                     }
+                    portion.take_row(ended.key.len() + ended.accumulator.bytes());
                     rows.entry(ended.span).or_default().push((ended.key, ended.accumulator));
                 }
                 for (span, rows) in rows {
                     self.results.close(span, rows);
                 }
+                if let Some(next) = sessions.first_end().filter(|end| *end <= finals) {
+                    given.reach(next.saturating_sub(1));
+                }
             }
+        }
+        if !self.is_closing() {
+            self.given.reach(finals);
         }
     }
 }

@@ -7,6 +7,7 @@ use super::deltas::{Deltas, WindowDeltas};
 use super::held::{Held, LateRow};
 use super::output::Results;
 use super::people::{self, OpenWindow};
+use super::portion::Portion;
 use super::state::MergeMarker;
 use super::{Records, Span, StateError, WindowSpec};
 
@@ -32,6 +33,7 @@ pub struct Merge {
     tombstones: Records,
     late: Vec<LateRow>,
     is_changed: bool,
+    is_closing: bool,
 }
 
 /// What became of the windows since it was last asked.
@@ -65,6 +67,7 @@ impl Merge {
             tombstones: Records::default(),
             late: Vec::new(),
             is_changed: false,
+            is_closing: false,
         }
     }
 
@@ -101,34 +104,52 @@ impl Merge {
         }
         for held in &mut self.held {
             held.pass(self.inputs);
-            held.check_limits()?;
+            // What is final is let go of with the next commit.
+            if !held.is_closing() {
+                held.check_limits()?;
+            }
         }
         Ok(())
     }
 
-    /// What is final since the last call, with [`Emit::Updates`](super::Emit::Updates) also what
-    /// has changed. Windows of a definition that is no more come out as they are, as updates. Their
-    /// state is deleted with the next changes, so both must be of one transaction.
-    pub fn take_results(&mut self) -> Taken {
-        let take = |held: &mut Held| {
+    /// What is final and not given out yet, as much as the portion holds; with
+    /// [`Emit::Updates`](super::Emit::Updates) also what has changed. Windows of a definition that is
+    /// no more come out as they are, as updates. Their state is deleted with the next changes, so both
+    /// must be of one transaction. See [`Merge::is_closing`] for what was left.
+    pub fn take_results(&mut self, portion: &mut Portion) -> Taken {
+        let mut windows = Vec::with_capacity(self.held.len());
+        for held in &mut self.held {
+            held.give_out(portion);
             held.send();
-            held.results.take()
-        };
-        let mut windows: Vec<_> = self.held.iter_mut().map(take).collect();
+            windows.push(held.results.take());
+        }
         let mut orphans = Vec::new();
-        for mut foreign in std::mem::take(&mut self.foreign) {
-            foreign.give_out();
-            foreign.take_closed(&mut self.tombstones);
-            let name = &foreign.spec.name;
+        for foreign in &mut self.foreign {
+            foreign.end();
+            foreign.give_out(portion);
+            let (name, results) = (&foreign.spec.name, foreign.results.take());
             match self.held.iter().position(|held| held.spec.name == *name) {
-                Some(place) => windows[place].append(foreign.results),
-                None => {
-                    let (window, results) = (name.clone(), foreign.results);
-                    orphans.push(Orphan { window, results });
-                }
+                Some(place) => windows[place].append(results),
+                None if results.is_empty() => {}
+                None => orphans.push(Orphan { window: name.clone(), results }),
             }
         }
+        for mut ended in self.foreign.extract_if(.., |foreign| !foreign.is_closing()) {
+            ended.delete();
+            ended.take_closed(&mut self.tombstones);
+        }
+        self.is_closing = self.are_closing();
         Taken { windows, orphans }
+    }
+
+    /// Whether the last portion did not hold all that was final. Until a commit does, nothing more
+    /// should be merged.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    fn are_closing(&self) -> bool {
+        self.held.iter().chain(&self.foreign).any(Held::is_closing)
     }
 
     /// Deltas for windows that are final. Only partitions that the input has gained can make any:
@@ -144,16 +165,12 @@ impl Merge {
     pub fn take_changes(&mut self, next_offset: i64, to: &mut Records) {
         let next_offset = next_offset.max(self.counted_to);
         let mut marker = MergeMarker::new(next_offset, self.merges, self.inputs);
-        for held in &mut self.held {
-            held.take_changes(to);
-            if let Some(passed) = held.passed() {
-                let window = marker.passed.entry(held.spec.name.clone()).or_default();
-                window.insert(held.definition.to_string(), passed);
-            }
+        for held in self.held.iter_mut().chain(&mut self.foreign) {
+            held.take_changes(to, &mut marker);
         }
         marker.write(to);
         to.append(&mut self.tombstones);
-        self.held.iter_mut().for_each(|held| held.take_closed(to));
+        self.held.iter_mut().chain(&mut self.foreign).for_each(|held| held.take_closed(to));
         self.is_changed = false;
     }
 
@@ -187,6 +204,13 @@ impl Merge {
     /// None as long as one has said nothing.
     pub fn frontier(&self, window: usize) -> Option<i64> {
         self.held[window].frontier(self.inputs)
+    }
+
+    /// Up to when a window's results are given out: all that is final, unless one commit did not hold
+    /// it.
+    pub fn given_out(&self, window: usize) -> Option<i64> {
+        let held = &self.held[window];
+        if held.is_closing() { held.given_out() } else { self.frontier(window) }
     }
 
     /// The input partitions that hold a window's frontier back: those that are closed the least
@@ -250,10 +274,12 @@ impl Merge {
         self.counted_to = marker.next_offset;
         self.inputs = self.inputs.max(marker.inputs);
         for held in self.held.iter_mut().chain(&mut self.foreign) {
-            let passed = marker.passed.get(&held.spec.name);
-            held.restore_passed(passed.and_then(|passed| passed.get(&*held.definition)).copied());
+            held.restore_given_out(marker.given_out(&held.spec.name, &held.definition));
         }
-        self.held.iter().try_for_each(Held::check_limits)
+        self.held.iter_mut().for_each(|held| held.pass(self.inputs));
+        self.is_closing = self.are_closing();
+        let mut open = self.held.iter().filter(|held| !held.is_closing());
+        open.try_for_each(Held::check_limits)
     }
 }
 

@@ -114,7 +114,7 @@ impl Results {
     /// Moves everything out, to go on with nothing.
     pub(super) fn take(&mut self) -> Self {
         let new = Self::new(self.spec.clone(), self.kinds.clone(), self.partition);
-        std::mem::replace(self, new)
+        std::mem::replace(self, Self { is_final: self.is_final, ..new })
     }
 
     /// Moves all of another's to the end of these.

@@ -35,7 +35,7 @@ pub(super) fn open_windows(held: &Held, top: usize) -> Vec<OpenWindow> {
         shown.push(OpenWindow { window, span, are_sessions, groups, top });
     };
     if let Some(open) = held.slices() {
-        for span in open.windows(held.passed(), WINDOWS_MAX) {
+        for span in open.windows(held.given_out(), WINDOWS_MAX) {
             let mut rows: HashMap<&str, u64> = HashMap::new();
             for group in open.within(span).flat_map(|groups| groups.iter()) {
                 *rows.entry(&group.key).or_default() += group.accumulator.count;

@@ -122,6 +122,11 @@ impl Sessions {
         })
     }
 
+    /// When the first of them ends.
+    pub(super) fn first_end(&self) -> Option<i64> {
+        self.due.first().map(|&(end, ..)| end)
+    }
+
     /// The first that ends then or before, if there is one.
     pub(super) fn pop_ended(&mut self, until: i64) -> Option<Ended> {
         let &(end, group, start) = self.due.first().filter(|(end, ..)| *end <= until)?;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Span;
 use super::accumulate::{Accumulator, PartKind};
-use super::groups::Groups;
+use super::groups::{Group, Groups};
 use super::output::Results;
+use super::portion::{GivenOut, Part, Portion};
 use super::shape::Shape;
 
 /// Open slices by time. A tumbling window is its only slice.
@@ -15,11 +16,15 @@ pub(super) struct OpenSlices {
     pub(super) slices: BTreeMap<Span, Groups>,
     keys: usize,
     bytes: usize,
+    /// Of a window that one portion does not hold: the groups that are left, the next one last.
+    rest: Option<(Span, Vec<Box<str>>)>,
+    /// A slice that no window holds any more: the groups whose state is to be deleted.
+    leaving: Option<(Span, Vec<Group>)>,
 }
 
 impl OpenSlices {
     pub(super) fn new(shape: Shape) -> Self {
-        Self { shape, slices: BTreeMap::new(), keys: 0, bytes: 0 }
+        Self { shape, slices: BTreeMap::new(), keys: 0, bytes: 0, rest: None, leaving: None }
     }
 
     pub(super) fn keys(&self) -> usize {
@@ -45,37 +50,52 @@ impl OpenSlices {
         self.shape.ends(slice).0 <= passed
     }
 
-    /// Writes the windows that end after `passed` and until `until`, and lets go of the slices
-    /// that no later window holds. `drop` is told of each group of those, and whether the state
-    /// topic has it.
-    pub(super) fn close(
+    /// Writes what ends until `until` and is not given out, and lets go of the slices that no later
+    /// window holds, as far as the portion goes. `drop` is told of each group of those that the state
+    /// topic has.
+    pub(super) fn give_out(
         &mut self,
         kinds: &[PartKind],
-        passed: Option<i64>,
+        given: &mut GivenOut,
         until: i64,
-        results: &mut Results,
+        (results, portion): (&mut Results, &mut Portion),
         mut drop: impl FnMut(Span, &str),
     ) {
-        let mut after = passed;
-        while let Some(end) = self.next_end(after).filter(|end| *end <= until) {
+        loop {
+            self.forget(given.until, portion, &mut drop);
+            let next = self.next_end(given.until).filter(|end| *end <= until);
+            let Some(end) = next.filter(|_| !portion.is_used_up()) else { return };
             let window = self.shape.ending(end);
-            self.write(kinds, window, results, &mut drop);
-            after = Some(end);
-        }
-        while let Some(first) = self.slices.first_entry() {
-            if self.shape.ends(*first.key()).1 > until {
-                break;
+            let (groups, bytes) = self
+                .within(window)
+                .fold((0, 0), |sum, groups| (sum.0 + groups.len(), sum.1 + groups.bytes()));
+            let all = Portion::rows(groups, bytes);
+            if given.part.is_none() && portion.holds(all) {
+                self.write(kinds, window, results, &mut drop);
+                portion.take(all);
+                given.reach(end);
+            } else {
+                self.write_part(kinds, window, given, results, portion);
             }
-            let (slice, groups) = first.remove_entry();
-            self.forget(slice, groups, &mut drop);
         }
     }
 
-    /// Writes what changed of windows that are still open.
-    pub(super) fn send(&mut self, kinds: &[PartKind], passed: Option<i64>, results: &mut Results) {
+    /// Whether something is final and not given out, or given out and still held.
+    pub(super) fn is_closing(&self, given: &GivenOut, until: i64) -> bool {
+        self.leaving.is_some()
+            || self.next_end(given.until).is_some_and(|end| end <= until)
+            || self.first_left(given.until).is_some()
+    }
+
+    /// Writes what changed of windows that are still open: they end after `finals`.
+    pub(super) fn send(&mut self, kinds: &[PartKind], finals: Option<i64>, results: &mut Results) {
         let mut changed: BTreeMap<i64, BTreeSet<Box<str>>> = BTreeMap::new();
         let shape = self.shape;
+        let is_open = |end: i64| finals.is_none_or(|finals| end > finals);
         for (&slice, groups) in &mut self.slices {
+            if !is_open(shape.ends(slice).1) {
+                continue;
+            }
             if let Shape::Tumbling { .. } = shape {
                 groups.take_unsent(|key, accumulator| results.update(slice, key, accumulator));
                 continue;
@@ -85,7 +105,7 @@ impl OpenSlices {
             groups.take_unsent(|key, _| keys.push(Box::<str>::from(key)));
             let mut end = first;
             while end <= last && !keys.is_empty() {
-                if passed.is_none_or(|passed| end > passed) {
+                if is_open(end) {
                     changed.entry(end).or_default().extend(keys.iter().cloned());
                 }
                 end += every;
@@ -94,11 +114,7 @@ impl OpenSlices {
         for (end, keys) in changed {
             let window = shape.ending(end);
             for key in keys {
-                let mut sum = Accumulator::default();
-                for accumulator in self.within(window).filter_map(|groups| groups.get(&key)) {
-                    sum.merge(kinds, accumulator);
-                }
-                results.update(window, &key, &sum);
+                results.update(window, &key, &self.sum(kinds, window, &key));
             }
         }
     }
@@ -169,11 +185,91 @@ impl OpenSlices {
         results.close(window, sums.into_iter().map(|(key, sum)| (key.into(), sum)).collect());
     }
 
-    fn forget(&mut self, slice: Span, groups: Groups, drop: &mut impl FnMut(Span, &str)) {
-        self.keys -= groups.len();
-        self.bytes -= groups.bytes();
-        for group in groups.iter().filter(|group| group.marks.is_stored) {
-            drop(slice, &group.key);
+    /// Writes the next groups of a window, as many as the portion holds.
+    fn write_part(
+        &mut self,
+        kinds: &[PartKind],
+        window: Span,
+        given: &mut GivenOut,
+        results: &mut Results,
+        portion: &mut Portion,
+    ) {
+        let mut rest = match self.rest.take() {
+            Some((begun, rest)) if begun == window => rest,
+            _ => self.groups_behind(window, given.group_of(window.end)),
+        };
+        let mut rows = Vec::new();
+        while !portion.is_used_up()
+            && let Some(group) = rest.pop()
+        {
+            let sum = self.sum(kinds, window, &group);
+            portion.take_row(group.len() + sum.bytes());
+            rows.push((group, sum));
+        }
+        let last = rows.last().map(|(group, _)| group.clone());
+        if !rows.is_empty() {
+            results.close(window, rows);
+        }
+        if rest.is_empty() {
+            given.reach(window.end);
+        } else {
+            given.part = last.map(|group| Part { end: window.end, group });
+            self.rest = Some((window, rest));
+        }
+    }
+
+    /// The groups of a window behind one of them, falling.
+    fn groups_behind(&self, window: Span, last: Option<&str>) -> Vec<Box<str>> {
+        let groups = self.within(window).flat_map(Groups::iter).map(|group| &*group.key);
+        let mut groups: Vec<&str> =
+            groups.filter(|group| last.is_none_or(|last| *group > last)).collect();
+        groups.sort_unstable_by(|a, b| b.cmp(a));
+        groups.dedup();
+        groups.into_iter().map(Box::from).collect()
+    }
+
+    fn sum(&self, kinds: &[PartKind], window: Span, group: &str) -> Accumulator {
+        let mut sum = Accumulator::default();
+        for accumulator in self.within(window).filter_map(|groups| groups.get(group)) {
+            sum.merge(kinds, accumulator);
+        }
+        sum
+    }
+
+    /// The first slice, if all windows that hold it are given out.
+    fn first_left(&self, given: Option<i64>) -> Option<Span> {
+        let (&first, _) = self.slices.first_key_value()?;
+        given.is_some_and(|given| self.shape.ends(first).1 <= given).then_some(first)
+    }
+
+    fn forget(
+        &mut self,
+        given: Option<i64>,
+        portion: &mut Portion,
+        drop: &mut impl FnMut(Span, &str),
+    ) {
+        while !portion.is_used_up() {
+            let (slice, mut groups) = match self.leaving.take() {
+                Some(leaving) => leaving,
+                None => {
+                    let Some(slice) = self.first_left(given) else { return };
+                    let groups = self.slices.remove(&slice).expect("it was just found");
+                    self.keys -= groups.len();
+                    self.bytes -= groups.bytes();
+                    (slice, groups.into_groups())
+                }
+            };
+            while !portion.is_used_up()
+                && let Some(group) = groups.pop()
+            {
+                if group.marks.is_stored {
+                    portion.take_tombstone(&group.key);
+                    drop(slice, &group.key);
+                }
+            }
+            if !groups.is_empty() {
+                self.leaving = Some((slice, groups));
+            }
         }
     }
 }

@@ -19,6 +19,7 @@ use serde_json::value::RawValue;
 
 use super::accumulate::Accumulator;
 use super::output::append;
+use super::portion::{GivenOut, Part};
 use super::{Records, Span, StateError, WindowSpec};
 
 /// The version of keys and values that this program writes and reads.
@@ -40,9 +41,15 @@ pub struct MergeMarker {
     pub merges: usize,
     /// How many input partitions were known.
     pub inputs: i32,
-    /// Window -> definition -> windows that end then or before are final.
-    pub(super) passed: BTreeMap<String, BTreeMap<String, i64>>,
+    /// Window -> definition -> windows that end then or before are final, and given out.
+    pub(super) passed: ByDefinition<i64>,
+    /// What is given out of the next one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) parts: ByDefinition<Part>,
 }
+
+/// Something of each window and definition.
+type ByDefinition<T> = BTreeMap<String, BTreeMap<String, T>>;
 
 #[derive(Deserialize)]
 struct Format {
@@ -51,12 +58,37 @@ struct Format {
 
 impl MergeMarker {
     pub(super) fn new(next_offset: i64, merges: usize, inputs: i32) -> Self {
-        Self { format: FORMAT, next_offset, merges, inputs, passed: BTreeMap::new() }
+        Self {
+            format: FORMAT,
+            next_offset,
+            merges,
+            inputs,
+            passed: BTreeMap::new(),
+            parts: BTreeMap::new(),
+        }
     }
 
     /// Checks that the group's committed offset is the one that was committed with the state.
     pub fn check(&self, partition: i32, committed: Option<i64>) -> Result<(), StateError> {
         StateError::check_offset(|| what(partition), self.next_offset, committed)
+    }
+
+    pub(super) fn note(&mut self, window: &str, definition: &str, given: &GivenOut) {
+        let (window, definition) = (window.to_owned(), definition.to_owned());
+        if let Some(until) = given.until {
+            let passed = self.passed.entry(window.clone()).or_default();
+            passed.insert(definition.clone(), until);
+        }
+        if let Some(part) = &given.part {
+            self.parts.entry(window).or_default().insert(definition, part.clone());
+        }
+    }
+
+    pub(super) fn given_out(&self, window: &str, definition: &str) -> GivenOut {
+        GivenOut {
+            until: self.passed.get(window).and_then(|of| of.get(definition)).copied(),
+            part: self.parts.get(window).and_then(|of| of.get(definition)).cloned(),
+        }
     }
 
     pub(super) fn write(&self, to: &mut Records) {

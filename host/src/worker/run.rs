@@ -241,6 +241,7 @@ impl Worker {
             let is_due = self.uncommitted_since.is_some_and(due) && !is_held_up;
             let is_early = self.is_cautious()
                 || self.is_strained()
+                || self.is_closing()
                 || self.windows.iter().any(Windows::strained);
             let is_due = is_due || is_early && self.uncommitted_since.is_some();
             if is_due && !self.commit_or_wait()? {
@@ -263,7 +264,9 @@ impl Worker {
             }
         };
         let records = self.job.batching.records;
-        if self.job.hops.is_some() {
+        if self.is_closing() {
+            self.touch_closing()?;
+        } else if self.job.hops.is_some() {
             // What is there: the wait is for the input.
             let consumer = &mut self.readers.of_mut(Hop::Second).consumer;
             let messages = consumer.fetch(records, Duration::ZERO);

@@ -318,7 +318,9 @@ impl Node {
     fn is_dead(&self) -> bool {
         let running = self.running.lock().unwrap();
         let Some(running) = running.as_ref() else { return false };
-        let Ok(line) = fs::read_to_string(format!("/proc/{}/stat", running.pid)) else { return true };
+        let Ok(line) = fs::read_to_string(format!("/proc/{}/stat", running.pid)) else {
+            return true;
+        };
         // Behind the name, which may hold anything.
         line.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
     }

@@ -22,7 +22,7 @@ enum Act {
     Restart(usize, usize),
     /// So many records of a merge partition.
     Merge(usize, usize),
-    CommitMerge(usize),
+    CommitMerge(usize, usize),
     RestartMerge(usize, usize),
 }
 
@@ -78,7 +78,7 @@ impl<'a> Life<'a> {
         }
     }
 
-    fn run(mut self, acts: &[Act]) -> Outcome {
+    fn run(mut self, acts: &[Act], last: usize) -> Outcome {
         for act in acts {
             self.act(act);
         }
@@ -88,7 +88,11 @@ impl<'a> Life<'a> {
         }
         for merge in 0..MERGES {
             self.act(&Act::Merge(merge, usize::MAX));
-            self.act(&Act::CommitMerge(merge));
+            self.act(&Act::CommitMerge(merge, last));
+            while self.merges[merge].merge.is_closing() {
+                self.act(&Act::RestartMerge(merge, 0));
+                self.act(&Act::CommitMerge(merge, last));
+            }
             self.act(&Act::RestartMerge(merge, 0));
             let left = &self.merges[merge].merge;
             assert_eq!((left.keys(), left.bytes()), (0, 0), "everything is final");
@@ -110,7 +114,7 @@ impl<'a> Life<'a> {
                 }
                 life.done = until;
             }
-            Act::CommitMerge(merge) => self.merges[merge].commit(),
+            Act::CommitMerge(merge, bytes) => self.merges[merge].commit(bytes),
             Act::RestartMerge(merge, again) => {
                 let life = &mut self.merges[merge];
                 let partition = merge as i32;
@@ -238,8 +242,8 @@ impl<'a> Life<'a> {
 }
 
 impl MergeLife {
-    fn commit(&mut self) {
-        let mut taken = self.merge.take_results();
+    fn commit(&mut self, bytes: usize) {
+        let mut taken = self.merge.take_results(&mut Portion::of_bytes(bytes));
         assert!(taken.orphans.is_empty() && self.merge.take_late().is_empty());
         self.results.append(&mut taken.windows[0].records);
         let mut records = Records::default();
@@ -281,10 +285,15 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         4 => (0..PARTITIONS).prop_map(Act::Commit),
         1 => (0..PARTITIONS, again()).prop_map(|(at, again)| Act::Restart(at, again)),
         4 => (0..MERGES, 1usize..6).prop_map(|(at, count)| Act::Merge(at, count)),
-        2 => (0..MERGES).prop_map(Act::CommitMerge),
+        2 => (0..MERGES, portion()).prop_map(|(at, bytes)| Act::CommitMerge(at, bytes)),
         1 => (0..MERGES, again()).prop_map(|(at, again)| Act::RestartMerge(at, again)),
     ];
     prop::collection::vec(act, 0..80)
+}
+
+/// Bytes of results in a commit: of one group, of a few, of all.
+fn portion() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(1usize), 1usize..3_000, Just(usize::MAX)]
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
@@ -300,11 +309,12 @@ proptest! {
         steps in [steps(), steps(), steps()],
         one in acts(),
         other in acts(),
+        last in portion(),
     ) {
         let expected = model(shape, &steps);
-        for acts in [vec![], one, other] {
+        for (acts, last) in [(vec![], usize::MAX), (one, last), (other, usize::MAX)] {
             let life = Life::new(small_spec(shape, emit), &steps);
-            prop_assert_eq!(&life.run(&acts), &expected);
+            prop_assert_eq!(&life.run(&acts, last), &expected);
         }
     }
 }

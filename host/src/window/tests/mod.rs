@@ -126,7 +126,11 @@ fn merge_all(merge: &mut Merge, deltas: &[String]) {
 
 /// What was written to the results of the first window.
 fn results(merge: &mut Merge) -> Vec<String> {
-    lines(&merge.take_results().windows[0].records)
+    lines(&merge.take_results(&mut everything()).windows[0].records)
+}
+
+fn everything() -> Portion {
+    Portion::of_bytes(usize::MAX)
 }
 
 fn changes(merge: &mut Merge, next_offset: i64) -> Records {

@@ -41,13 +41,16 @@ fn a_window_is_final_when_every_input_partition_is_past_it() {
 /// Without transactions a crash may come between any two state records of a commit.
 #[test]
 fn what_is_given_out_is_not_given_out_again_where_its_tombstones_are_missing() {
-    for shape in [spec().shape, Shape::Session { gap: Duration::from_secs(30) }] {
+    let session = Shape::Session { gap: Duration::from_secs(30) };
+    // All of it, or a part after which it is not known yet that it was the last one.
+    for (shape, portion) in [(spec().shape, usize::MAX), (spec().shape, 1), (session, 1)] {
         let spec = WindowSpec { shape, ..spec() };
         let mut sides = Sides::new(spec.clone());
         sides.observe(0, &[0, 70_000]);
         let before = changes(&mut sides.merge, 1);
         sides.observe(1, &[1, 70_000]);
-        assert_eq!(results(&mut sides.merge).len(), 1);
+        let taken = sides.merge.take_results(&mut Portion::of_bytes(portion));
+        assert_eq!(taken.windows[0].records.len(), 1);
         let mut cut = Records::default();
         let mut is_marked = false;
         for (key, value) in changes(&mut sides.merge, 2).iter() {
@@ -178,13 +181,84 @@ fn a_changed_definition_gives_the_old_windows_out_as_they_are() {
     assert_eq!((after.keys(), after.has_changes()), (0, false));
 
     let (mut merge, _) = restore(&specs([]), &[state]).expect("it is read");
-    let taken = merge.take_results();
+    let taken = merge.take_results(&mut everything());
     assert_eq!((taken.windows.len(), taken.orphans[0].window.as_str()), (0, "counts"));
     assert_eq!(taken.orphans[0].results.records.len(), 2);
     assert_eq!(
         lines(&changes(&mut merge, 2)).iter().filter(|line| line.ends_with(" -")).count(),
         4
     );
+}
+
+/// Gives everything out, a group with each commit, and restores what each commit leaves behind. How
+/// many results each had.
+fn one_by_one(
+    specs: &Arc<[Arc<WindowSpec>]>,
+    mut merge: Merge,
+    mut state: Vec<Records>,
+) -> (Vec<String>, Merge) {
+    let mut all = Vec::new();
+    let mut commits = 0..50;
+    loop {
+        commits.next().expect("it comes to its end");
+        let taken = merge.take_results(&mut Portion::of_bytes(1));
+        let records = lines(&taken.windows[0].records);
+        assert!(records.len() <= 1, "{records:?}");
+        all.extend(records);
+        let is_closing = merge.is_closing();
+        state.push(changes(&mut merge, 9));
+        (merge, _) = restore(specs, &state).expect("it is read");
+        if !is_closing {
+            return (all, merge);
+        }
+        assert!(merge.has_changes());
+    }
+}
+
+#[test]
+fn groups_that_one_commit_does_not_hold_are_given_out_by_the_next_ones() {
+    let hopping = Shape::Hopping { size: ms(2 * MINUTE), every: ms(MINUTE) };
+    let sessions = Shape::Session { gap: Duration::from_secs(30) };
+    for (shape, windows) in [(spec().shape, 1), (hopping, 2), (sessions, 1)] {
+        let spec = WindowSpec { shape, ..spec() };
+        let mut sides = Sides::new(spec.clone());
+        let groups = ["a", "b", "c", "d", "e"];
+        let events: Vec<_> = groups.iter().map(|group| (0, 1, 1, *group)).collect();
+        observe(&mut sides.windows, &events).expect("they are taken");
+        let first = deltas(&mut sides.windows, 0);
+        merge_all(&mut sides.merge, &first);
+        let state = changes(&mut sides.merge, 1);
+        sides.observe(0, &[400_000]);
+        sides.observe(1, &[400_000]);
+        assert!(!sides.merge.is_closing(), "nothing was left of a commit yet");
+        let specs = specs([spec]);
+        let (results, mut left) = one_by_one(&specs, sides.merge, vec![state]);
+        let expected = results.iter().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!((results.len(), expected.len()), (5 * windows, 5 * windows), "each once");
+        assert!(shape.is_session() || results.is_sorted(), "{results:?}");
+        // What the last events opened.
+        assert_eq!(left.keys(), 1);
+        // An input partition that comes new is waited for, and adds nothing to what is final.
+        let late = first[0].replace(r#""of":2"#, r#""of":3"#);
+        left.apply(9, late.as_bytes()).expect("it is read");
+        assert_eq!((left.take_late().len(), left.keys()), (5, 1));
+    }
+}
+
+#[test]
+fn windows_that_are_no_more_are_given_out_as_they_are_by_several_commits() {
+    let mut sides = Sides::new(spec());
+    let events: Vec<_> = ["a", "b", "c"].iter().map(|group| (0, 1, 1, *group)).collect();
+    observe(&mut sides.windows, &events).expect("they are taken");
+    sides.observe(0, &[65_000]);
+    let state = changes(&mut sides.merge, 1);
+    let specs = specs([WindowSpec { grace: ms(1), ..spec() }]);
+    let (merge, _) = restore(&specs, std::slice::from_ref(&state)).expect("it is read");
+    let (results, left) = one_by_one(&specs, merge, vec![state]);
+    let expected = ["a", "b", "c"].map(|key| result(0, MINUTE, key, "\"count\":1", false));
+    assert_eq!(results[..3], expected);
+    assert_eq!(results[3], result(MINUTE, 2 * MINUTE, "a", "\"count\":1", false));
+    assert_eq!((results.len(), left.keys(), left.has_changes()), (4, 0, false));
 }
 
 #[test]
