@@ -23,8 +23,7 @@ use support::{SOON, mix, read_values};
 
 /// For one run to its end.
 const RUN: Duration = Duration::from_secs(600);
-/// Each way, in turn.
-const ROUNDS: usize = 3;
+const WAYS: [&str; 2] = ["exactly-once", "at-least-once"];
 const INTERVALS: [&str; 3] = ["50ms", "200ms", "1s"];
 /// The brokers are asked that often; commits are seen so much later at most.
 const LOOK: Duration = Duration::from_millis(20);
@@ -39,6 +38,9 @@ struct Arguments {
     /// How many events a run has.
     #[arg(long, default_value_t = 1_500_000)]
     events: u64,
+    /// How often throughput is measured each way.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
     /// What cargo says to every benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -53,30 +55,39 @@ enum What {
 }
 
 fn main() {
-    let Arguments { what, events, bench: _ } = Arguments::parse();
+    let Arguments { what, events, rounds, bench: _ } = Arguments::parse();
     if what.is_none_or(|what| what == What::Throughput) {
-        throughputs(events);
+        throughputs(events, rounds);
     }
     if what.is_none_or(|what| what == What::Restore) {
         restore(events);
     }
 }
 
-fn throughputs(events: u64) {
+fn throughputs(events: u64, rounds: usize) {
     println!("| commit interval | exactly-once | at-least-once | ratio |\n|---|--:|--:|--:|");
     for interval in INTERVALS {
         // Its disk is free again after it.
         let broker = Broker::start(&Options::default());
-        let (mut exactly, mut least) = (Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            exactly.push(throughput(&broker, interval, "exactly-once", events));
-            least.push(throughput(&broker, interval, "at-least-once", events));
+        let pipeline = Pipeline::with_input("measure", &broker.brokers(), |text| {
+            let own = format!("commit-interval = \"{interval}\"");
+            changed(&text, "commit-interval = \"200ms\"", &own)
+        });
+        let mut feed = Feed::new(&pipeline, spec(Utc::now().timestamp_millis()));
+        feed.send(events);
+        feed.finish();
+        let (mut exactly, mut least, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..rounds.max(1) {
+            let one = throughput(&pipeline, WAYS[round % 2], 2 * round);
+            let other = throughput(&pipeline, WAYS[(round + 1) % 2], 2 * round + 1);
+            // Each is the first as often.
+            let (of_exactly, of_least) = if round % 2 == 0 { (one, other) } else { (other, one) };
+            exactly.push(of_exactly);
+            least.push(of_least);
+            ratios.push(of_exactly / of_least);
         }
-        let (exactly, least) = (middle(exactly), middle(least));
-        println!(
-            "| {interval} | {exactly:.0} records/s | {least:.0} records/s | {:.2} |",
-            exactly / least
-        );
+        let (exactly, least, ratio) = (middle(exactly), middle(least), middle(ratios));
+        println!("| {interval} | {exactly:.0} records/s | {least:.0} records/s | {ratio:.2} |");
     }
 }
 
@@ -91,21 +102,18 @@ fn spec(start_ms: i64) -> Spec {
     Spec { seed: 1, start_ms, rate: EVENT_RATE, users: 0, mix, ..Spec::default() }
 }
 
-/// Records a second of one worker, between its first commit and its last.
-fn throughput(broker: &Broker, interval: &str, delivery: &str, events: u64) -> f64 {
-    let pipeline = Pipeline::with_input("measure", &broker.brokers(), |text| {
-        changed(&text, "commit-interval = \"200ms\"", &format!("commit-interval = \"{interval}\""))
-    });
-    let mut feed = Feed::new(&pipeline, spec(Utc::now().timestamp_millis()));
-    feed.send(events);
-    feed.finish();
-    let mut process = pipeline.start("a", &["--delivery", delivery]);
+/// Records a second of one worker, between its first commit and its last. Each run is a group of its
+/// own, which reads the same records.
+fn throughput(pipeline: &Pipeline, delivery: &str, run: usize) -> f64 {
+    let group = format!("{}-{run}", pipeline.name);
+    let more = ["--workers", "1", "--delivery", delivery, "--group", &group];
+    let mut process = pipeline.start("a", &more);
     let end = Instant::now() + RUN;
     let mut first: Option<(Instant, i64)> = None;
     let rate = loop {
         process.assert_runs();
         assert!(Instant::now() < end, "not at its end: {}", process.log_tail());
-        let progress = pipeline.progress().unwrap_or_default();
+        let progress = pipeline.progress_of(&group).unwrap_or_default();
         let done: i64 = progress.values().map(|(committed, _)| committed).sum();
         let now = Instant::now();
         if done > 0 {

@@ -189,6 +189,32 @@ fn the_group_is_answered_between_batches_only() {
     }
 }
 
+/// Calls of the crates that lose wake-ups, wait 100 ms and more, or wait for ever: delivery rules 3, 4, 6
+/// and 14.
+#[test]
+fn what_delivery_must_not_call_is_not_called() {
+    let mut files = Vec::new();
+    collect(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    let never = [
+        "StreamConsumer",
+        "split_partition_queue",
+        "FutureProducer",
+        "BaseProducer",
+        "Timeout::Never",
+        ".commit_transaction(",
+    ];
+    for (file, text) in &files {
+        for call in never {
+            assert!(!text.contains(call), "{file} has {call}");
+        }
+    }
+    // Where the calls are that stand in their place.
+    let has = |text: &str| files.iter().any(|(_, code)| code.contains(text));
+    for call in ["ThreadedProducer", "rd_kafka_commit_transaction(", "rd_kafka_flush("] {
+        assert!(has(call), "no {call} any more: is this test still of use?");
+    }
+}
+
 #[test]
 fn the_check_can_fail() {
     assert_eq!(rooms_in("use crate::worker::Stop;").collect::<Vec<_>>(), ["worker"]);

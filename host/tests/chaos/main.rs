@@ -15,6 +15,7 @@
 //! |---|---|
 //! | 1 producer after a failed transaction | `kafka_write`: `a_producer_used_again_after_an_abort_loses_what_it_committed` and its counterpart |
 //! | 2 member id | [`controls`], `a_member_that_is_not_checked_is_noticed`; `worker::tests`: `a_last_commit_that_fails_is_not_called_committed` |
+//! | 3, 4, 6 calls of the crates | `rooms`: `what_delivery_must_not_call_is_not_called` |
 //! | 5 queued messages and rebalances | `kafka_read`: `nothing_is_lost_repeated_or_reordered_by_rebalance_seek_and_revoke_with_messages_queued` |
 //! | 7 unanswered events | `kafka_read`: `dropping_a_consumer_whose_event_nobody_answered_ends` |
 //! | 8 offsets in the transaction | [`controls`], `offsets_outside_the_transaction_are_noticed`; `kafka_write`: `a_broker_before_2_5_is_refused_for_exactly_once` |

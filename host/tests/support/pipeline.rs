@@ -225,10 +225,18 @@ impl Pipeline {
 
     /// The group's committed offsets and the ends of the input, by partition.
     pub fn progress(&self) -> Result<BTreeMap<i32, (i64, i64)>, rdkafka::error::KafkaError> {
+        self.progress_of(&self.name)
+    }
+
+    /// The same of another group.
+    pub fn progress_of(
+        &self,
+        group: &str,
+    ) -> Result<BTreeMap<i32, (i64, i64)>, rdkafka::error::KafkaError> {
         const ASK: Duration = Duration::from_secs(5);
         let client: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
-            .set("group.id", &self.name)
+            .set("group.id", group)
             .set("log_level", "0")
             .create()?;
         let mut asked = TopicPartitionList::new();
