@@ -43,7 +43,7 @@ const TOTALS: [Total; 12] = [
     ("records_out", "Output records committed to the sink", |c| &c.records_out),
     ("batches", "Batches that went through the stages, committed or not", |c| &c.batches),
     ("late_records", "Records that came too late for a window", |c| &c.late),
-    ("window_results", "Results of windows, one per window, key and partition", |c| {
+    ("window_results", "Results of windows, one per window and group, and updates", |c| {
         &c.window_results
     }),
     (

@@ -112,7 +112,8 @@ fn snapshot(partition: i32, watermark: i64) -> Snapshot {
 }
 
 fn merge(lag: u64, final_before: Option<i64>, behind: Vec<i32>) -> MergeStatus {
-    let window = MergeWindow { name: "counts".to_owned(), final_before, behind };
+    let given_out = final_before;
+    let window = MergeWindow { name: "counts".to_owned(), final_before, given_out, behind };
     MergeStatus { lag, windows: vec![window] }
 }
 

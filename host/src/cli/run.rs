@@ -299,16 +299,18 @@ impl Default for Tables {
 
 impl Tables {
     fn take(&mut self, pool: &Pool, statuses: &[Arc<WorkerStatus>]) {
-        self.take_events(pool);
         if self.looked.is_some_and(|at| at.elapsed() < Duration::from_secs(1)) {
-            return;
+            return self.take_events(pool);
         }
         self.looked = Some(Instant::now());
         let mut held = BTreeSet::new();
-        for status in statuses {
-            for (partition, status) in status.snapshot().merges {
+        // Before the events: what is said to be given out must have come.
+        let snapshots: Vec<_> = statuses.iter().map(|status| status.snapshot().merges).collect();
+        self.take_events(pool);
+        for merges in snapshots {
+            for (partition, status) in merges {
                 for window in &status.windows {
-                    self.log.progress(&window.name, partition, window.final_before);
+                    self.log.progress(&window.name, partition, window.given_out);
                 }
                 held.insert(partition);
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::accumulate::{Accumulator, PartKind};
 use super::marks::Marks;
 use super::output::Results;
-use super::portion::{GivenOut, Portion};
+use super::portion::{ENDED, GivenOut, Portion};
 use super::sessions::Sessions;
 use super::shape::Shape;
 use super::slices::OpenSlices;
@@ -123,6 +123,17 @@ impl Held {
         }
     }
 
+    /// Whether its definition is no more, and all of it is to be given out as it is.
+    pub(super) fn has_ended(&self) -> bool {
+        self.finals == Some(ENDED)
+    }
+
+    /// Whether the state topic has nothing of it.
+    pub(super) fn is_empty(&self) -> bool {
+        let has_promise = self.promises.iter().any(|promise| promise.closed.is_some());
+        self.keys() == 0 && !self.is_stored && !has_promise && self.closed.is_empty()
+    }
+
     /// Windows that end then or before are given out.
     pub(super) fn given_out(&self) -> Option<i64> {
         self.given.until
@@ -232,25 +243,24 @@ impl Held {
     /// From here on everything is given out as it is, whether it is final or not.
     pub(super) fn end(&mut self) {
         self.results.as_they_are();
-        self.finals = Some(i64::MAX);
+        self.finals = Some(ENDED);
     }
 
-    /// Deletes what is left in the state topic of windows that are given out.
-    pub(super) fn delete(&mut self) {
+    /// Adds the tombstones of all that is left in the state topic, where everything is given out: the
+    /// definition last, without which nothing else could be read.
+    pub(super) fn delete(&mut self, to: &mut Records) {
+        to.append(&mut self.tombstones);
+        to.append(&mut self.closed);
         let (name, definition) = (&self.spec.name, &self.definition);
-        if self.is_stored {
-            self.closed.push_tombstone(|bytes| {
-                state::write_definition_key(bytes, name, definition);
-            });
-        }
-        for (partition, promise) in self.promises.iter_mut().enumerate() {
-            // One that is new in this transaction would be written behind its tombstone.
-            promise.is_changed = false;
+        for (partition, promise) in self.promises.iter().enumerate() {
             if promise.closed.is_some() {
-                self.closed.push_tombstone(|bytes| {
+                to.push_tombstone(|bytes| {
                     state::write_promise_key(bytes, name, definition, partition as i32);
                 });
             }
+        }
+        if self.is_stored {
+            to.push_tombstone(|bytes| state::write_definition_key(bytes, name, definition));
         }
     }
 
@@ -296,7 +306,9 @@ impl Held {
     /// Adds the state records of everything that changed since the last call, but for what
     /// [`Held::take_closed`] has; to the marker what is given out.
     pub(super) fn take_changes(&mut self, to: &mut Records, marker: &mut MergeMarker) {
-        marker.note(&self.spec.name, &self.definition, &self.given);
+        let finals = self.finals.filter(|_| self.is_closing());
+        let closing = finals.map(|finals| self.given.closing(finals));
+        marker.note((&self.spec.name, &self.definition), self.given.until, closing);
         to.append(&mut self.tombstones);
         let before = to.len();
         let (name, definition) = (self.spec.name.as_str(), &*self.definition);
@@ -372,10 +384,9 @@ impl Held {
         self.is_stored = true;
     }
 
-    /// What is given out, as the marker has it. Behind the restored groups.
-    pub(super) fn restore_given_out(&mut self, given: GivenOut) {
-        self.finals = given.reaches();
-        self.given = given;
+    /// What is given out and final, as the marker has it. Behind the restored groups.
+    pub(super) fn restore_given_out(&mut self, (given, finals): (GivenOut, Option<i64>)) {
+        (self.given, self.finals) = (given, finals);
         let (Open::Sessions { sessions, .. }, Some(until)) = (&mut self.open, self.given.until)
         else {
             return;
@@ -405,9 +416,12 @@ impl Held {
             }
             Open::Sessions { sessions, .. } => {
                 let mut rows: BTreeMap<Span, Vec<_>> = BTreeMap::new();
-                while !portion.is_used_up()
+                let mut last = None;
+                // Those of one moment together: it says how far this is.
+                while (!portion.is_used_up() || sessions.first_end() == last)
                     && let Some(ended) = sessions.pop_ended(finals)
                 {
+                    last = Some(ended.span.end);
                     if ended.marks.is_stored {
                         portion.take_tombstone(&ended.key);
                         tombstones.push_tombstone(|bytes| {

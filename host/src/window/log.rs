@@ -76,7 +76,7 @@ impl ClosedLog {
     }
 
     /// A partition of this process, new or not, and how far it is:
-    /// [`Merge::frontier`](super::Merge::frontier).
+    /// [`Merge::given_out`](super::Merge::given_out).
     pub fn progress(&mut self, window: &str, partition: i32, closed_before: Option<i64>) {
         self.progress.insert((window.to_owned(), partition), closed_before);
     }

@@ -7,7 +7,7 @@ use super::deltas::{Deltas, WindowDeltas};
 use super::held::{Held, LateRow};
 use super::output::Results;
 use super::people::{self, OpenWindow};
-use super::portion::Portion;
+use super::portion::{ENDED, Portion};
 use super::state::MergeMarker;
 use super::{Records, Span, StateError, WindowSpec};
 
@@ -30,10 +30,16 @@ pub struct Merge {
     held: Vec<Held>,
     /// Windows of definitions that are no more, until they are given out.
     foreign: Vec<Held>,
+    /// Those that were given out since the last changes were taken.
+    ended: Vec<Held>,
     tombstones: Records,
     late: Vec<LateRow>,
     is_changed: bool,
     is_closing: bool,
+    /// The offset of the first record that was merged.
+    first: Option<i64>,
+    /// Whether the state topic has a marker.
+    is_marked: bool,
 }
 
 /// What became of the windows since it was last asked.
@@ -64,10 +70,13 @@ impl Merge {
             counted_to: 0,
             held: specs.iter().map(|spec| Held::new(spec.clone(), partition)).collect(),
             foreign: Vec::new(),
+            ended: Vec::new(),
             tombstones: Records::default(),
             late: Vec::new(),
             is_changed: false,
             is_closing: false,
+            first: None,
+            is_marked: false,
         }
     }
 
@@ -93,6 +102,10 @@ impl Merge {
         if offset < self.counted_to {
             return Ok(());
         }
+        // What stays after a commit; what is final is let go of with the next one.
+        let mut open = self.held.iter().filter(|held| !held.is_closing());
+        open.try_for_each(Held::check_limits)?;
+        self.first.get_or_insert(offset);
         let partition = self.partition;
         let what = || format!("the deltas at offset {offset} of merge partition {partition}");
         let deltas = Deltas::parse(value, what)?;
@@ -104,7 +117,6 @@ impl Merge {
         }
         for held in &mut self.held {
             held.pass(self.inputs);
-            // What is final is let go of with the next commit.
             if !held.is_closing() {
                 held.check_limits()?;
             }
@@ -117,26 +129,35 @@ impl Merge {
     /// no more come out as they are, as updates. Their state is deleted with the next changes, so both
     /// must be of one transaction. See [`Merge::is_closing`] for what was left.
     pub fn take_results(&mut self, portion: &mut Portion) -> Taken {
-        let mut windows = Vec::with_capacity(self.held.len());
-        for held in &mut self.held {
-            held.give_out(portion);
-            held.send();
-            windows.push(held.results.take());
-        }
         let mut orphans = Vec::new();
+        // Before what is final under the same keys now.
+        let mut updates: Vec<(usize, Results)> = Vec::new();
         for foreign in &mut self.foreign {
             foreign.end();
             foreign.give_out(portion);
             let (name, results) = (&foreign.spec.name, foreign.results.take());
             match self.held.iter().position(|held| held.spec.name == *name) {
-                Some(place) => windows[place].append(results),
+                Some(place) => updates.push((place, results)),
                 None if results.is_empty() => {}
                 None => orphans.push(Orphan { window: name.clone(), results }),
             }
         }
         for mut ended in self.foreign.extract_if(.., |foreign| !foreign.is_closing()) {
-            ended.delete();
-            ended.take_closed(&mut self.tombstones);
+            ended.delete(&mut self.tombstones);
+            self.ended.push(ended);
+        }
+        let mut windows = Vec::with_capacity(self.held.len());
+        for (place, held) in self.held.iter_mut().enumerate() {
+            // Not before what was left under the same keys is out.
+            if self.foreign.is_empty() {
+                held.give_out(portion);
+                held.send();
+            }
+            let mut all = held.results.take();
+            for (_, before) in updates.extract_if(.., |(of, _)| *of == place) {
+                all.prepend(before);
+            }
+            windows.push(all);
         }
         self.is_closing = self.are_closing();
         Taken { windows, orphans }
@@ -165,8 +186,17 @@ impl Merge {
     pub fn take_changes(&mut self, next_offset: i64, to: &mut Records) {
         let next_offset = next_offset.max(self.counted_to);
         let mut marker = MergeMarker::new(next_offset, self.merges, self.inputs);
+        if !std::mem::replace(&mut self.is_marked, true) {
+            // Without transactions a crash may come behind any of them: all must be readable.
+            let before = self.first.unwrap_or(next_offset).min(next_offset);
+            MergeMarker::new(before, self.merges, self.inputs).write(to);
+        }
         for held in self.held.iter_mut().chain(&mut self.foreign) {
             held.take_changes(to, &mut marker);
+        }
+        for ended in self.ended.drain(..) {
+            // The same: what a crash leaves of it is not given out again.
+            marker.note((&ended.spec.name, &ended.definition), Some(ENDED), None);
         }
         marker.write(to);
         to.append(&mut self.tombstones);
@@ -260,7 +290,8 @@ impl Merge {
     }
 
     pub(super) fn held_mut(&mut self, window: &str, definition: &str) -> Option<&mut Held> {
-        let mut all = self.held.iter_mut().chain(&mut self.foreign);
+        // Of one that has ended before, and is there again, the end comes first.
+        let mut all = self.foreign.iter_mut().chain(&mut self.held);
         all.find(|held| held.spec.name == window && *held.definition == *definition)
     }
 
@@ -273,13 +304,31 @@ impl Merge {
     pub(super) fn restored(&mut self, marker: &MergeMarker) -> Result<(), StateError> {
         self.counted_to = marker.next_offset;
         self.inputs = self.inputs.max(marker.inputs);
-        for held in self.held.iter_mut().chain(&mut self.foreign) {
+        self.is_marked = true;
+        for held in &mut self.foreign {
             held.restore_given_out(marker.given_out(&held.spec.name, &held.definition));
         }
-        self.held.iter_mut().for_each(|held| held.pass(self.inputs));
-        self.is_closing = self.are_closing();
-        let mut open = self.held.iter().filter(|held| !held.is_closing());
-        open.try_for_each(Held::check_limits)
+        for held in &mut self.held {
+            let (given, finals) = marker.given_out(&held.spec.name, &held.definition);
+            if finals != Some(ENDED) {
+                held.restore_given_out((given, finals));
+            }
+            held.pass(self.inputs);
+        }
+        self.foreign.retain(|held| !held.is_empty());
+        self.is_closing = self.are_closing() || self.foreign.iter().any(Held::has_ended);
+        Ok(())
+    }
+
+    /// The windows that had ended, and that are of a definition which is there again.
+    pub(super) fn add_ended(&mut self, marker: &MergeMarker) {
+        for (window, definition) in marker.ended() {
+            let mut held = self.held.iter();
+            let is_it = |held: &&Held| held.spec.name == window && *held.definition == *definition;
+            if let Some(held) = held.find(is_it) {
+                self.foreign.push(Held::new(held.spec.clone(), self.partition));
+            }
+        }
     }
 }
 

@@ -117,10 +117,11 @@ impl Results {
         std::mem::replace(self, Self { is_final: self.is_final, ..new })
     }
 
-    /// Moves all of another's to the end of these.
-    pub(super) fn append(&mut self, mut other: Self) {
-        self.records.append(&mut other.records);
-        self.closed.append(&mut other.closed);
+    /// Moves all of another's before these.
+    pub(super) fn prepend(&mut self, mut other: Self) {
+        other.records.append(&mut self.records);
+        other.closed.append(&mut self.closed);
+        (self.records, self.closed) = (other.records, other.closed);
     }
 
     fn write<'a>(

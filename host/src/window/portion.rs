@@ -8,8 +8,8 @@ const ROW_OVERHEAD: usize = 256;
 /// What a tombstone takes besides its group.
 const TOMBSTONE_OVERHEAD: usize = 64;
 
-/// How much of what is final may be written with one commit, over all windows. It is an estimate:
-/// exceeded by one group, or by the sessions of one window that end at the same time.
+/// How much of what is final may be written with one commit, over all windows. It is an estimate, and
+/// may be exceeded: by one group, or by the sessions of a window that end in the same millisecond.
 #[derive(Debug)]
 pub struct Portion {
     left: usize,
@@ -58,6 +58,17 @@ pub(super) struct GivenOut {
     pub(super) part: Option<Part>,
 }
 
+/// What a marker says of a window of which something is final and not given out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Closing {
+    /// What ends then or before is final: to be given out before anything more is merged.
+    finals: i64,
+    /// What is given out of the next window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    part: Option<Part>,
+}
+
 /// Some of a window's groups, in the order of their JSON texts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,10 +79,19 @@ pub(super) struct Part {
     pub(super) group: Box<str>,
 }
 
+/// What is final in a definition that has ended: all of it, as it is.
+pub(super) const ENDED: i64 = i64::MAX;
+
 impl GivenOut {
-    /// What ends later was never said to be final.
-    pub(super) fn reaches(&self) -> Option<i64> {
-        self.until.max(self.part.as_ref().map(|part| part.end))
+    /// For a marker; `finals` as in [`Closing`].
+    pub(super) fn closing(&self, finals: i64) -> Closing {
+        Closing { finals, part: self.part.clone() }
+    }
+
+    /// What a marker says: this, and up to when windows are final.
+    pub(super) fn of_marker(until: Option<i64>, closing: Option<&Closing>) -> (Self, Option<i64>) {
+        let part = closing.and_then(|closing| closing.part.clone());
+        (Self { until, part }, until.max(closing.map(|closing| closing.finals)))
     }
 
     /// Everything that ends then or before is given out.

@@ -49,6 +49,7 @@ impl RestoreMerge {
             return Err(StateError::Merges { stored: marker.merges, now: merges });
         }
         let wrong = |key: &[u8]| corrupt(format!("its key {:?}", String::from_utf8_lossy(key)));
+        merge.add_ended(&marker);
         // What a window is comes before what it holds.
         for (key, value) in &live.live {
             let (window, definition, entry) = state::parse_key(key).ok_or_else(|| wrong(key))?;

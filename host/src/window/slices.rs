@@ -9,6 +9,9 @@ use super::output::Results;
 use super::portion::{GivenOut, Part, Portion};
 use super::shape::Shape;
 
+/// Groups with what they come to.
+type Rows = Vec<(Box<str>, Accumulator)>;
+
 /// Open slices by time. A tumbling window is its only slice.
 #[derive(Debug)]
 pub(super) struct OpenSlices {
@@ -16,8 +19,8 @@ pub(super) struct OpenSlices {
     pub(super) slices: BTreeMap<Span, Groups>,
     keys: usize,
     bytes: usize,
-    /// Of a window that one portion does not hold: the groups that are left, the next one last.
-    rest: Option<(Span, Vec<Box<str>>)>,
+    /// Of a window that one portion does not hold: what is left, the next group last.
+    rest: Option<(Span, Rows)>,
     /// A slice that no window holds any more: the groups whose state is to be deleted.
     leaving: Option<(Span, Vec<Group>)>,
 }
@@ -66,17 +69,14 @@ impl OpenSlices {
             let next = self.next_end(given.until).filter(|end| *end <= until);
             let Some(end) = next.filter(|_| !portion.is_used_up()) else { return };
             let window = self.shape.ending(end);
-            let (groups, bytes) = self
-                .within(window)
-                .fold((0, 0), |sum, groups| (sum.0 + groups.len(), sum.1 + groups.bytes()));
-            let all = Portion::rows(groups, bytes);
-            if given.part.is_none() && portion.holds(all) {
-                self.write(kinds, window, results, &mut drop);
-                portion.take(all);
-                given.reach(end);
-            } else {
-                self.write_part(kinds, window, given, results, portion);
+            if self.rest.as_ref().is_none_or(|(begun, _)| *begun != window) {
+                if given.part.is_none() && self.write_only(window, results, portion, &mut drop) {
+                    given.reach(end);
+                    continue;
+                }
+                self.rest = Some((window, self.rows(kinds, window, given.group_of(end))));
             }
+            self.write_rest(given, results, portion);
         }
     }
 
@@ -132,9 +132,13 @@ impl OpenSlices {
 
     /// The slices of a window.
     pub(super) fn within(&self, window: Span) -> impl Iterator<Item = &Groups> {
+        self.slices_within(window).map(|(_, groups)| groups)
+    }
+
+    fn slices_within(&self, window: Span) -> impl Iterator<Item = (&Span, &Groups)> {
         let from = Span { start: window.start, end: i64::MIN };
         let to = Span { start: window.end, end: i64::MIN };
-        self.slices.range(from..to).map(|(_, groups)| groups)
+        self.slices.range(from..to)
     }
 
     /// The end of the first window after that which holds any of the slices.
@@ -147,62 +151,55 @@ impl OpenSlices {
         })
     }
 
-    fn write(
+    /// Writes a window that is its only slice, in no other window, and that the portion holds: nothing
+    /// need be copied. False, and nothing done, for any other.
+    fn write_only(
         &mut self,
-        kinds: &[PartKind],
         window: Span,
-        results: &mut Results,
-        drop: &mut impl FnMut(Span, &str),
-    ) {
-        let mut within = self.within(window);
-        if let (Some(_), None) = (within.next(), within.next()) {
-            std::mem::drop(within);
-            let from = Span { start: window.start, end: i64::MIN };
-            let (&slice, groups) = self.slices.range(from..).next().expect("it was just found");
-            if self.shape.ends(slice).1 > window.end {
-                let each =
-                    |group: &super::groups::Group| (group.key.clone(), group.accumulator.clone());
-                results.close(window, groups.iter().map(each).collect());
-                return;
-            }
-            // Its last window: nothing need be copied.
-            let groups = self.slices.remove(&slice).expect("it was just found");
-            self.keys -= groups.len();
-            self.bytes -= groups.bytes();
-            let groups = groups.into_groups();
-            for group in groups.iter().filter(|group| group.marks.is_stored) {
-                drop(slice, &group.key);
-            }
-            let rows = groups.into_iter().map(|group| (group.key, group.accumulator));
-            results.close(window, rows.collect());
-            return;
-        }
-        std::mem::drop(within);
-        let mut sums: BTreeMap<&str, Accumulator> = BTreeMap::new();
-        for group in self.within(window).flat_map(Groups::iter) {
-            sums.entry(&group.key).or_default().merge(kinds, &group.accumulator);
-        }
-        results.close(window, sums.into_iter().map(|(key, sum)| (key.into(), sum)).collect());
-    }
-
-    /// Writes the next groups of a window, as many as the portion holds.
-    fn write_part(
-        &mut self,
-        kinds: &[PartKind],
-        window: Span,
-        given: &mut GivenOut,
         results: &mut Results,
         portion: &mut Portion,
-    ) {
-        let mut rest = match self.rest.take() {
-            Some((begun, rest)) if begun == window => rest,
-            _ => self.groups_behind(window, given.group_of(window.end)),
+        drop: &mut impl FnMut(Span, &str),
+    ) -> bool {
+        let slice = {
+            let mut within = self.slices_within(window);
+            let (Some((&slice, groups)), None) = (within.next(), within.next()) else {
+                return false;
+            };
+            let all = Portion::rows(groups.len(), groups.bytes());
+            if self.shape.ends(slice).1 > window.end || !portion.holds(all) {
+                return false;
+            }
+            portion.take(all);
+            slice
         };
+        let groups = self.remove(slice);
+        for group in groups.iter().filter(|group| group.marks.is_stored) {
+            drop(slice, &group.key);
+        }
+        results.close(
+            window,
+            groups.into_iter().map(|group| (group.key, group.accumulator)).collect(),
+        );
+        true
+    }
+
+    /// What a window is, behind one of its groups; the groups falling.
+    fn rows(&self, kinds: &[PartKind], window: Span, last: Option<&str>) -> Rows {
+        let mut sums: BTreeMap<&str, Accumulator> = BTreeMap::new();
+        let is_left = |group: &&Group| last.is_none_or(|last| *group.key > *last);
+        for group in self.within(window).flat_map(Groups::iter).filter(is_left) {
+            sums.entry(&group.key).or_default().merge(kinds, &group.accumulator);
+        }
+        sums.into_iter().rev().map(|(group, sum)| (group.into(), sum)).collect()
+    }
+
+    /// Writes what is left of a window, as much as the portion holds.
+    fn write_rest(&mut self, given: &mut GivenOut, results: &mut Results, portion: &mut Portion) {
+        let Some((window, mut rest)) = self.rest.take() else { return };
         let mut rows = Vec::new();
         while !portion.is_used_up()
-            && let Some(group) = rest.pop()
+            && let Some((group, sum)) = rest.pop()
         {
-            let sum = self.sum(kinds, window, &group);
             portion.take_row(group.len() + sum.bytes());
             rows.push((group, sum));
         }
@@ -216,16 +213,6 @@ impl OpenSlices {
             given.part = last.map(|group| Part { end: window.end, group });
             self.rest = Some((window, rest));
         }
-    }
-
-    /// The groups of a window behind one of them, falling.
-    fn groups_behind(&self, window: Span, last: Option<&str>) -> Vec<Box<str>> {
-        let groups = self.within(window).flat_map(Groups::iter).map(|group| &*group.key);
-        let mut groups: Vec<&str> =
-            groups.filter(|group| last.is_none_or(|last| *group > last)).collect();
-        groups.sort_unstable_by(|a, b| b.cmp(a));
-        groups.dedup();
-        groups.into_iter().map(Box::from).collect()
     }
 
     fn sum(&self, kinds: &[PartKind], window: Span, group: &str) -> Accumulator {
@@ -242,6 +229,13 @@ impl OpenSlices {
         given.is_some_and(|given| self.shape.ends(first).1 <= given).then_some(first)
     }
 
+    fn remove(&mut self, slice: Span) -> Vec<Group> {
+        let groups = self.slices.remove(&slice).expect("it was just found");
+        self.keys -= groups.len();
+        self.bytes -= groups.bytes();
+        groups.into_groups()
+    }
+
     fn forget(
         &mut self,
         given: Option<i64>,
@@ -253,10 +247,7 @@ impl OpenSlices {
                 Some(leaving) => leaving,
                 None => {
                     let Some(slice) = self.first_left(given) else { return };
-                    let groups = self.slices.remove(&slice).expect("it was just found");
-                    self.keys -= groups.len();
-                    self.bytes -= groups.bytes();
-                    (slice, groups.into_groups())
+                    (slice, self.remove(slice))
                 }
             };
             while !portion.is_used_up()

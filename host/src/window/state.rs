@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::accumulate::Accumulator;
 use super::output::append;
-use super::portion::{GivenOut, Part};
+use super::portion::{Closing, ENDED, GivenOut};
 use super::{Records, Span, StateError, WindowSpec};
 
 /// The version of keys and values that this program writes and reads.
@@ -43,9 +43,9 @@ pub struct MergeMarker {
     pub inputs: i32,
     /// Window -> definition -> windows that end then or before are final, and given out.
     pub(super) passed: ByDefinition<i64>,
-    /// What is given out of the next one.
+    /// Of those of which more is final.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) parts: ByDefinition<Part>,
+    pub(super) closing: ByDefinition<Closing>,
 }
 
 /// Something of each window and definition.
@@ -64,7 +64,7 @@ impl MergeMarker {
             merges,
             inputs,
             passed: BTreeMap::new(),
-            parts: BTreeMap::new(),
+            closing: BTreeMap::new(),
         }
     }
 
@@ -73,22 +73,38 @@ impl MergeMarker {
         StateError::check_offset(|| what(partition), self.next_offset, committed)
     }
 
-    pub(super) fn note(&mut self, window: &str, definition: &str, given: &GivenOut) {
+    /// Up to where a window is given out; what else of it is final, if anything is.
+    pub(super) fn note(
+        &mut self,
+        (window, definition): (&str, &str),
+        until: Option<i64>,
+        closing: Option<Closing>,
+    ) {
         let (window, definition) = (window.to_owned(), definition.to_owned());
-        if let Some(until) = given.until {
+        if let Some(until) = until {
             let passed = self.passed.entry(window.clone()).or_default();
             passed.insert(definition.clone(), until);
         }
-        if let Some(part) = &given.part {
-            self.parts.entry(window).or_default().insert(definition, part.clone());
+        if let Some(closing) = closing {
+            self.closing.entry(window).or_default().insert(definition, closing);
         }
     }
 
-    pub(super) fn given_out(&self, window: &str, definition: &str) -> GivenOut {
-        GivenOut {
-            until: self.passed.get(window).and_then(|of| of.get(definition)).copied(),
-            part: self.parts.get(window).and_then(|of| of.get(definition)).cloned(),
-        }
+    /// What is given out, and up to when windows are final.
+    pub(super) fn given_out(&self, window: &str, definition: &str) -> (GivenOut, Option<i64>) {
+        let passed = self.passed.get(window).and_then(|of| of.get(definition)).copied();
+        let closing = self.closing.get(window).and_then(|of| of.get(definition));
+        GivenOut::of_marker(passed, closing)
+    }
+
+    /// Windows whose definition was no more, by name and hash: whatever is left of them is to be given
+    /// out as it is, and a window of the same definition begins anew.
+    pub(super) fn ended(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.passed.iter().flat_map(|(window, of)| of.keys().map(move |it| (window, it)));
+        let closing = self.closing.iter();
+        let all = all.chain(closing.flat_map(|(window, of)| of.keys().map(move |it| (window, it))));
+        all.map(|(window, definition)| (window.as_str(), definition.as_str()))
+            .filter(|(window, definition)| self.given_out(window, definition).1 == Some(ENDED))
     }
 
     pub(super) fn write(&self, to: &mut Records) {

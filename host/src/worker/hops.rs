@@ -1,10 +1,12 @@
 //! The windows' two hops in a worker: deltas of input partitions to the repartition topic, and
 //! from there into the results. Both in the transaction in which what they come of is committed.
 
+use std::time::{Duration, Instant};
+
 use super::failure::Failure;
 use super::job::HopTopics;
 use super::reader::{At, Hop};
-use super::run::Worker;
+use super::run::{IDLE_QUESTION, Worker};
 use crate::kafka::{Message, partition_for_key};
 use crate::window::{
     ClosedWindow, Merge, Orphan, Portion, Records, Taken, Watch, write_deltas, write_progress,
@@ -16,6 +18,9 @@ const DELTA_BYTES_MAX: usize = 512 << 10;
 /// What a commit gives out of windows that are final, in bytes: some 50,000 groups, which take a
 /// fraction of a second. More goes into the next ones.
 const RESULT_BYTES: usize = 16 << 20;
+
+/// How often the ends of partitions are asked for that are not read for a while.
+const ENDS_EVERY: Duration = Duration::from_secs(5);
 
 /// What a partition's windows were restored to.
 pub(super) enum Restored {
@@ -57,8 +62,8 @@ impl Worker {
         merge.apply(message.offset, value).map_err(|error| self.job.state_failure(&error))
     }
 
-    /// Writes what the windows have to tell: deltas, results, and what came too late for a
-    /// result. Returns the windows that are final.
+    /// Writes what the windows have to tell: deltas, results, and what came too late for a result, of
+    /// the partitions whose state and offsets go with it. Returns the windows that are final.
     pub(super) fn write_windows(&mut self) -> Result<Vec<ClosedWindow>, Failure> {
         if self.windows.is_empty() {
             return Ok(Vec::new());
@@ -67,7 +72,9 @@ impl Worker {
         let sink = self.sink.as_ref().expect("begin made it");
         let mut all_closed = Vec::new();
         let mut portion = Portion::of_bytes(RESULT_BYTES);
-        for merge in self.merges.values_mut() {
+        let touched: Vec<_> = self.touched().filter(|(at, _)| at.hop == Hop::Second).collect();
+        for (at, _) in touched {
+            let Some(merge) = self.merges.get_mut(&at.partition) else { continue };
             let Taken { windows, orphans } = merge.take_results(&mut portion);
             for (window, results) in windows.into_iter().enumerate() {
                 sink.results(window, &results.records)?;
@@ -97,13 +104,29 @@ impl Worker {
     }
 
     /// Takes what is left into the transaction.
-    pub(super) fn touch_closing(&mut self) -> Result<(), Failure> {
+    pub(super) fn touch_closing(&mut self) {
         for (&partition, _) in self.merges.iter().filter(|(_, merge)| merge.is_closing()) {
             if let Some(held) = self.held.get_mut(&At::new(Hop::Second, partition)) {
                 held.is_touched = true;
             }
         }
-        self.begin()
+    }
+
+    /// So that the lag shows what waits meanwhile.
+    pub(super) fn ask_merge_ends(&mut self) {
+        if self.ends_asked.is_some_and(|at| at.elapsed() < ENDS_EVERY) {
+            return;
+        }
+        self.ends_asked = Some(Instant::now());
+        self.step("asking for the ends of the repartition topic");
+        let consumer = &self.readers.of(Hop::Second).consumer;
+        for (at, held) in self.held.iter_mut().filter(|(at, _)| at.hop == Hop::Second) {
+            // Nothing but the lag depends on it.
+            let Ok((_, end)) = consumer.watermarks(at.partition, IDLE_QUESTION) else { return };
+            if end > held.end_offset {
+                (held.end_offset, held.silent_since) = (end, None);
+            }
+        }
     }
 
     fn write_deltas(&mut self) -> Result<(), Failure> {

@@ -62,7 +62,8 @@ impl Worker {
         let lag = |held: &Held| u64::try_from(held.end_offset - held.next_offset).unwrap_or(0);
         let window = |(place, job): (usize, &WindowJob)| MergeWindow {
             name: job.spec.name.clone(),
-            final_before: merge.given_out(place),
+            final_before: merge.frontier(place),
+            given_out: merge.given_out(place),
             behind: merge.behind(place),
         };
         MergeStatus {

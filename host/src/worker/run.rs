@@ -132,6 +132,8 @@ pub struct Worker {
     /// Whether records of the next fetch are kept, for new generations to be tried on.
     pub(super) is_sample_due: bool,
     pub(super) idle_checked: Instant,
+    /// When the ends of the repartition topic were asked for, while it was not read.
+    pub(super) ends_asked: Option<Instant>,
     pub(super) published: Instant,
     /// How long until the next snapshot.
     pub(super) publish_after: Duration,
@@ -174,6 +176,7 @@ impl Worker {
             new_places_due: None,
             poison: Poison::default(),
             idle_checked: Instant::now(),
+            ends_asked: None,
             published: Instant::now(),
             publish_after: Duration::ZERO,
             backoff: Backoff::default(),
@@ -265,7 +268,8 @@ impl Worker {
         };
         let records = self.job.batching.records;
         if self.is_closing() {
-            self.touch_closing()?;
+            self.begin()?;
+            self.ask_merge_ends();
         } else if self.job.hops.is_some() {
             // What is there: the wait is for the input.
             let consumer = &mut self.readers.of_mut(Hop::Second).consumer;

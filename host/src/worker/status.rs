@@ -140,6 +140,8 @@ pub struct MergeWindow {
     /// What ends then or before is final, in milliseconds since the epoch; none before every input
     /// partition has said how far it is.
     pub final_before: Option<i64>,
+    /// Up to when results are given out; less than what is final while more is than a commit holds.
+    pub given_out: Option<i64>,
     /// The input partitions that are the least far.
     pub behind: Vec<i32>,
 }

@@ -81,6 +81,7 @@ fn state_is_what_changed_and_a_tombstone_when_it_is_final() {
         )
     };
     let expected = [
+        marker(1, ""),
         format!(r#"counts|{hash}|0/60000|"a" {{"value":2}}"#),
         format!(r#"counts|{hash}|closed|0 {{"closed":-60000}}"#),
         format!("counts|{hash}|spec| {}", spec().definition()),
@@ -223,7 +224,9 @@ fn groups_that_one_commit_does_not_hold_are_given_out_by_the_next_ones() {
         let spec = WindowSpec { shape, ..spec() };
         let mut sides = Sides::new(spec.clone());
         let groups = ["a", "b", "c", "d", "e"];
-        let events: Vec<_> = groups.iter().map(|group| (0, 1, 1, *group)).collect();
+        // Sessions that end in the same moment are given out together.
+        let events: Vec<_> =
+            (1..).zip(groups).map(|(time, group)| (0, time, time, group)).collect();
         observe(&mut sides.windows, &events).expect("they are taken");
         let first = deltas(&mut sides.windows, 0);
         merge_all(&mut sides.merge, &first);
@@ -259,6 +262,65 @@ fn windows_that_are_no_more_are_given_out_as_they_are_by_several_commits() {
     assert_eq!(results[..3], expected);
     assert_eq!(results[3], result(MINUTE, 2 * MINUTE, "a", "\"count\":1", false));
     assert_eq!((results.len(), left.keys(), left.has_changes()), (4, 0, false));
+}
+
+/// What was stored of them must go with them, or nobody can read what is left without its definition.
+#[test]
+fn sessions_that_come_together_as_their_definition_goes_leave_nothing_behind() {
+    let session = |gap: u64| WindowSpec { shape: Shape::Session { gap: ms(gap as i64) }, ..spec() };
+    let (old, new) = (specs([session(30_000)]), specs([session(20_000)]));
+    let mut sides = Sides::new(session(30_000));
+    sides.observe(0, &[100_000]);
+    let stored = changes(&mut sides.merge, 1);
+    let mut other = windows(session(30_000), &[1]);
+    observe_times(&mut other, 1, &[80_000]);
+    let earlier = deltas(&mut other, 1);
+    let (mut merge, _) = restore(&new, std::slice::from_ref(&stored)).expect("it is read");
+    merge_all(&mut merge, &earlier);
+    let given_out = results(&mut merge);
+    assert!(given_out.len() == 1 && given_out[0].contains("\"count\":2"), "{given_out:?}");
+    let deleted = changes(&mut merge, 2);
+    let last = lines(&deleted).pop().expect("tombstones");
+    assert!(last.ends_with("|spec| -"), "{last} is deleted behind its definition");
+    for specs in [old, new] {
+        let state = [stored.clone(), deleted.clone()];
+        let (left, _) = restore(&specs, &state).expect("it is read");
+        assert_eq!((left.keys(), left.has_changes()), (0, false));
+    }
+}
+
+#[test]
+fn a_definition_that_is_put_back_while_it_is_given_out_begins_anew() {
+    let mut sides = Sides::new(spec());
+    let events: Vec<_> = ["a", "b"].iter().map(|group| (0, 1, 1, *group)).collect();
+    observe(&mut sides.windows, &events).expect("they are taken");
+    merge_all(&mut sides.merge, &deltas(&mut sides.windows, 0));
+    let mut state = vec![changes(&mut sides.merge, 1)];
+    let (old, new) = (specs([spec()]), specs([WindowSpec { grace: ms(1), ..spec() }]));
+    let as_it_is = |key: &str| result(0, MINUTE, key, "\"count\":1", false);
+    let part = |merge: &mut Merge| {
+        lines(&merge.take_results(&mut Portion::of_bytes(1)).windows[0].records)
+    };
+    let (mut merge, _) = restore(&new, &state).expect("it is read");
+    assert_eq!(part(&mut merge), [as_it_is("a")]);
+    state.push(changes(&mut merge, 1));
+    let (mut merge, _) = restore(&old, &state).expect("it is read");
+    assert!(merge.is_closing(), "nothing is merged before");
+    while merge.is_closing() {
+        let given_out = part(&mut merge);
+        assert!(given_out.is_empty() || given_out == [as_it_is("b")], "{given_out:?}");
+        state.push(changes(&mut merge, 1));
+    }
+    // An event of the window that was open counts in it as ever.
+    for _ in 0..2 {
+        let (mut merge, _) = restore(&old, &state).expect("it is read");
+        observe_times(&mut sides.windows, 0, &[2]);
+        merge_all(&mut merge, &deltas(&mut sides.windows, 0));
+        assert_eq!((results(&mut merge).len(), merge.take_late().len()), (0, 0));
+        state.push(changes(&mut merge, 2));
+    }
+    let (merge, _) = restore(&old, &state).expect("it is read");
+    assert_eq!(merge.open_windows(1)[0].top[0].1, 2);
 }
 
 #[test]
