@@ -74,7 +74,8 @@ fn a_record_that_is_too_large_is_told_by_its_tag_alone() {
     let topic = topic(&settings, "large", 1, &[("max.message.bytes", "2000")]);
     let spec =
         TopicSpec { name: topic.clone(), partitions: 1, replication: -1, configs: Vec::new() };
-    let most = ensure(&settings, &[spec], SOON).unwrap()[0].max_message_bytes.unwrap();
+    let most =
+        ensure(&settings, &[spec], SOON).unwrap()[0].number("max.message.bytes").unwrap() as usize;
     assert_eq!(most, 2000);
     let producer =
         Producer::new(&settings.clone().with_topic_sizes(most, most), &Mode::Idempotent).unwrap();
@@ -426,7 +427,7 @@ fn missing_topics_are_made_once_and_existing_ones_left_alone() {
     let states: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
     assert_eq!(states.iter().filter(|state| state.created).count(), 1);
     for state in &states {
-        assert_eq!((state.partitions, state.cleanup_policy.as_deref()), (3, Some("compact")));
+        assert_eq!((state.partitions, state.setting("cleanup.policy")), (3, Some("compact")));
     }
     let again = ensure(&settings, &[spec(5, "delete")], SOON).unwrap().remove(0);
     assert_eq!(again, host::kafka::TopicState { created: false, ..states[0].clone() });

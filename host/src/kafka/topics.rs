@@ -1,5 +1,6 @@
 //! Topics: what they are like, and making those that are missing. Never changes one.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -47,10 +48,20 @@ pub struct TopicState {
     pub partitions: i32,
     /// Whether `ensure` made it just now.
     pub created: bool,
-    /// `cleanup.policy`; none where the broker does not tell (no ACL, or the demo broker).
-    pub cleanup_policy: Option<String>,
-    /// The largest batch of records it takes; none where the broker does not tell.
-    pub max_message_bytes: Option<usize>,
+    /// Its settings by name; none where the broker does not tell (no ACL, or the demo broker).
+    pub settings: BTreeMap<String, String>,
+}
+
+impl TopicState {
+    /// A setting, such as `cleanup.policy`, where the broker tells.
+    pub fn setting(&self, key: &str) -> Option<&str> {
+        self.settings.get(key).map(String::as_str)
+    }
+
+    /// One that is a number; -1 is mostly "no limit".
+    pub fn number(&self, key: &str) -> Option<i64> {
+        self.setting(key)?.parse().ok()
+    }
 }
 
 /// A client that only asks.
@@ -175,13 +186,7 @@ pub fn ensure(
 }
 
 fn state(spec: &TopicSpec, partitions: i32, created: bool) -> TopicState {
-    TopicState {
-        name: spec.name.clone(),
-        partitions,
-        created,
-        cleanup_policy: None,
-        max_message_bytes: None,
-    }
+    TopicState { name: spec.name.clone(), partitions, created, settings: BTreeMap::new() }
 }
 
 pub(super) fn left(end: Instant) -> Duration {
@@ -274,9 +279,9 @@ fn describe(
     for state in states {
         let of_topic = |resource: &&ConfigResource| matches!(&resource.specifier, rdkafka::admin::OwnedResourceSpecifier::Topic(name) if *name == state.name);
         let Some(resource) = told.iter().find(of_topic) else { continue };
-        let value = |key: &str| resource.get(key).and_then(|entry| entry.value.clone());
-        state.cleanup_policy = value("cleanup.policy");
-        state.max_message_bytes = value("max.message.bytes").and_then(|bytes| bytes.parse().ok());
+        let entries = resource.entries.iter();
+        state.settings =
+            entries.filter_map(|entry| Some((entry.name.clone(), entry.value.clone()?))).collect();
     }
     Ok(())
 }
@@ -333,7 +338,7 @@ pub fn check_state_topic(
             state.partitions
         )));
     }
-    match state.cleanup_policy.as_deref() {
+    match state.setting("cleanup.policy") {
         Some(policy) if policy.split(',').any(|policy| policy.trim() != "compact") => {
             Err(KafkaError::Config(format!(
                 "state topic {name} has cleanup.policy={policy} and would forget open windows: \
@@ -354,8 +359,10 @@ mod tests {
             name: "s".to_owned(),
             partitions,
             created: false,
-            cleanup_policy: policy.map(str::to_owned),
-            max_message_bytes: None,
+            settings: policy
+                .map(|policy| ("cleanup.policy".to_owned(), policy.to_owned()))
+                .into_iter()
+                .collect(),
         };
         check_state_topic(&state, 4, "b:1").map_err(|error| error.to_string())
     }

@@ -80,7 +80,7 @@ fn prepare_hops(
         [repartition_topic(config), state_topic(config, &config.state.progress_topic, inputs)];
     let mut states = ensure(client, &specs, TIMEOUT)?.into_iter().map(out);
     let (state, repartition) = states.next().expect("one answer for each topic");
-    check_repartition_topic(&state, client.brokers())?;
+    check_repartition_topic(&state, config, client.brokers())?;
     let merges = state.partitions;
     let (state, progress) = states.next().expect("one answer for each topic");
     check_state_topic(&state, state.partitions, client.brokers())?;
@@ -91,17 +91,32 @@ fn prepare_hops(
     Ok(HopTopics { repartition, progress, state })
 }
 
-/// Compaction would take counts away that are only added up later.
-fn check_repartition_topic(state: &TopicState, brokers: &str) -> Result<(), KafkaError> {
-    let name = &state.name;
-    match state.cleanup_policy.as_deref() {
-        Some(policy) if policy.contains("compact") => Err(KafkaError::Config(format!(
-            "topic {name} has cleanup.policy={policy} and would lose counts: \
-             kafka-configs.sh --bootstrap-server {brokers} --alter --topic {name} \
-             --add-config cleanup.policy=delete"
-        ))),
-        _ => Ok(()),
-    }
+/// Compaction would take counts away that are only added up later, and so would a retention shorter than
+/// the time that the pipeline may be stopped.
+fn check_repartition_topic(
+    state: &TopicState,
+    config: &Config,
+    brokers: &str,
+) -> Result<(), KafkaError> {
+    let (name, retention) = (&state.name, config.repartition.retention.as_millis());
+    let is_less = |key: &str, least: u128| {
+        let found = state.number(key).and_then(|found| u128::try_from(found).ok())?;
+        (found < least).then(|| format!("{key}={found}"))
+    };
+    let compacted = state.setting("cleanup.policy").filter(|policy| policy.contains("compact"));
+    let (found, mend) = if let Some(policy) = compacted {
+        (format!("cleanup.policy={policy}"), "cleanup.policy=delete".to_owned())
+    } else if let Some(found) = is_less("retention.ms", retention) {
+        (format!("{found}, less than [repartition] retention"), format!("retention.ms={retention}"))
+    } else if let Some(found) = is_less("retention.bytes", u128::MAX) {
+        (found, "retention.bytes=-1".to_owned())
+    } else {
+        return Ok(());
+    };
+    Err(KafkaError::Config(format!(
+        "topic {name} has {found} and would lose counts: kafka-configs.sh --bootstrap-server {brokers} \
+         --alter --topic {name} --add-config {mend}"
+    )))
 }
 
 /// The topics as a demo broker has made them from [`topic_names`]. It cannot be asked, and takes
@@ -167,7 +182,12 @@ fn as_input(topic: &Topic, partitions: i32) -> TopicSpec {
 
 fn repartition_topic(config: &Config) -> TopicSpec {
     let retention = config.repartition.retention.as_millis().to_string();
-    let configs = [("cleanup.policy", "delete".to_owned()), ("retention.ms", retention)];
+    let configs = [
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", retention),
+        // Whatever the brokers' own default is.
+        ("retention.bytes", "-1".to_owned()),
+    ];
     TopicSpec {
         configs: configs.map(|(key, value)| (key.to_owned(), value)).to_vec(),
         ..plain(&config.repartition.topic)
@@ -196,7 +216,10 @@ fn out(state: TopicState) -> (TopicState, OutTopic) {
     let topic = OutTopic {
         name: state.name.clone(),
         partitions: state.partitions,
-        message_bytes_max: state.max_message_bytes.unwrap_or(MESSAGE_BYTES_MAX),
+        message_bytes_max: state
+            .number("max.message.bytes")
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .unwrap_or(MESSAGE_BYTES_MAX),
     };
     (state, topic)
 }

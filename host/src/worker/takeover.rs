@@ -291,6 +291,15 @@ impl Worker {
             return Ok(offset);
         }
         let lost = low - offset;
+        if at.hop == Hop::Second {
+            // Whatever may be skipped of the input: windows would be final with too low a count.
+            return Err(Failure::stop(format!(
+                "{lost} records of {topic} partition {partition} were deleted before group {group:?} \
+                 merged them (committed offset {offset}, oldest kept {low}): counts are lost with them. \
+                 Begin with new windows: {}",
+                self.job.begin_anew()
+            )));
+        }
         match self.job.on_expired {
             OnExpired::Stop => Err(Failure::stop(format!(
                 "{lost} records of {topic} partition {partition} were deleted by retention before \
