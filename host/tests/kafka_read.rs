@@ -12,8 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use host::kafka::{
-    ClientSettings, Consumer, GroupOptions, HeadersArg, KafkaError, Mode, Producer, Rebalance,
-    Restored, StateReader, commit_offsets, committed_offsets, members,
+    ClientSettings, Cluster, Consumer, GroupOptions, HeadersArg, KafkaError, Mode, Producer,
+    Rebalance, Restored, StateReader, commit_offsets, committed_offsets, members,
 };
 use support::broker::Broker;
 use support::{SOON, settings, topic, unique};
@@ -364,6 +364,9 @@ fn a_restore_waits_for_open_transactions_and_reads_past_their_markers() {
     let (waiting, _) = restore(&settings, &topic);
     let early = waiting.recv_timeout(Duration::from_millis(700));
     assert_eq!(early.map(|(_, values)| values), Err(RecvTimeoutError::Timeout));
+    // What a restore would end with that asks for the end as a reader of committed records.
+    let (_, stable) = Cluster::new(&settings).unwrap().watermarks(&topic, 0, SOON).unwrap();
+    assert_eq!(stable, 4, "three records and a marker");
     slow.commit(SOON).unwrap();
     let (done, values) = waiting.recv_timeout(SOON).unwrap();
     assert_eq!(values, ["a", "b", "c", "d", "e"]);

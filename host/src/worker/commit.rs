@@ -76,6 +76,9 @@ impl Worker {
         };
         self.check_membership()?;
         self.step("committing");
+        while Control::StandStill.is_on() {
+            thread::sleep(PAUSE);
+        }
         let offsets: Vec<_> = self.touched().collect();
         let must_replace = match self.commit_offsets(&offsets)? {
             Offsets::Committed { must_replace } => must_replace,
@@ -97,6 +100,7 @@ impl Worker {
     fn write(&mut self) -> Result<Written, Failure> {
         self.may_commit()?;
         let started = Instant::now();
+        self.touch_closing();
         let closed = self.write_windows()?;
         if self.job.delivery == Delivery::AtLeastOnce && !self.windows.is_empty() {
             // After a crash a window passes over what its state says it holds: what came of these

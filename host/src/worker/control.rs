@@ -29,6 +29,8 @@ pub enum Control {
     /// `swap-in-transaction`: new rules are taken whenever they are there, without a commit of what
     /// the old ones made, and a worker in whose hands these are goes on until then.
     SwapInTransaction,
+    /// `stand-still`: a worker never comes back from its first commit (rule 14).
+    StandStill,
 }
 
 impl Control {
@@ -50,6 +52,7 @@ fn chosen() -> Option<Control> {
             "timer-by-output" => Control::TimerByOutput,
             "no-probation" => Control::NoProbation,
             "swap-in-transaction" => Control::SwapInTransaction,
+            "stand-still" => Control::StandStill,
             _ => return None,
         };
         tracing::error!(?control, "a rule of delivery is broken on purpose: for tests only");
