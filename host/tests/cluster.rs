@@ -16,7 +16,8 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
-use support::pipeline::{Feed, Pipeline};
+use support::feed::Feed;
+use support::pipeline::Pipeline;
 use support::process::Process;
 use support::{SOON, mix};
 

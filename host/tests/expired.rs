@@ -9,7 +9,8 @@ use std::time::Duration;
 use host::demo::generate::Spec;
 use host::kafka::remove_records;
 use support::broker::Broker;
-use support::pipeline::{Feed, Pipeline};
+use support::feed::Feed;
+use support::pipeline::Pipeline;
 use support::process::Process;
 use support::{SOON, read_values};
 

@@ -13,7 +13,8 @@ use host::demo::generate::Spec;
 use host::plugin::defaults::{DEFAULTS, PIPELINE_TOML};
 use serde_json::Value;
 use support::broker::{Broker, Options};
-use support::pipeline::{Feed, Pipeline};
+use support::feed::Feed;
+use support::pipeline::Pipeline;
 use support::process::Process;
 use tempfile::TempDir;
 

@@ -17,7 +17,8 @@ use host::kafka::{HeadersArg, Mode, Producer, commit_offsets, remove};
 use plugin_support::{ANSWER, component, rule_core, trapping};
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
-use support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
+use support::feed::Feed;
+use support::pipeline::{PARTITIONS, Pipeline, event, key_for};
 use support::{Read, SOON, mix, read_topic};
 
 /// From a start on a busy machine to everything committed.

@@ -11,7 +11,8 @@ use host::demo::generate::Spec;
 use plugin_support::{component, transform_core};
 use support::SOON;
 use support::broker::{Broker, Options};
-use support::pipeline::{Feed, PARTITIONS, Pipeline};
+use support::feed::Feed;
+use support::pipeline::{PARTITIONS, Pipeline};
 
 /// A transform that drops every record: what is behind it never sees that none of them is JSON.
 const DROPS: &str = "

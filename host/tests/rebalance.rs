@@ -10,7 +10,8 @@ use chrono::Utc;
 use host::demo::generate::Spec;
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
-use support::pipeline::{Feed, Pipeline};
+use support::feed::Feed;
+use support::pipeline::Pipeline;
 use support::proxy::{Fault, Proxy, api};
 use support::{SOON, mix, without_windows};
 

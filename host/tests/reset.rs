@@ -19,7 +19,8 @@ use host::kafka::{
 use host::window::LiveKeys;
 use host::worker::merge_group;
 use support::broker::Broker;
-use support::pipeline::{Feed, Pipeline};
+use support::feed::Feed;
+use support::pipeline::Pipeline;
 use support::{SOON, settings, topic, unique};
 
 /// A stop flag that nobody raises.

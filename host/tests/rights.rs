@@ -12,7 +12,8 @@ use chrono::Utc;
 use host::demo::generate::{Mix, Spec};
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
-use support::pipeline::{Feed, Pipeline};
+use support::feed::Feed;
+use support::pipeline::Pipeline;
 use support::process::Process;
 use support::rights::{Kind, Operation, Pattern, Right, allow};
 

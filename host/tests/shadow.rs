@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use support::SOON;
 use support::broker::{Broker, Options};
 use support::comparison::Promise;
-use support::pipeline::{Feed, Pipeline};
+use support::feed::Feed;
+use support::pipeline::Pipeline;
 use support::process::Process;
 
 /// A rule that never answers.

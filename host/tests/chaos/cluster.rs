@@ -7,7 +7,6 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::support::broker::{Broker, Options};
@@ -82,14 +81,12 @@ impl Cluster {
 
     /// Of each transactional id; none where the broker does not say so at once.
     fn transaction_states(&self) -> Option<BTreeMap<Vec<u8>, u8>> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", self.straight())
-            .set("group.id", "nobody")
-            .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
-            .set("log_level", "0")
-            .create()
-            .expect("a client talks to no broker yet");
+        let consumer = self.client();
+        let metadata = consumer.fetch_metadata(None, ASK).ok()?;
+        // Nobody has begun a transaction yet. A reader would be told so half a minute later.
+        if metadata.topics().iter().all(|topic| topic.name() != TRANSACTIONS.0) {
+            return Some(BTreeMap::new());
+        }
         let (topic, partitions) = TRANSACTIONS;
         let mut all = TopicPartitionList::new();
         for partition in 0..partitions {
@@ -108,10 +105,6 @@ impl Cluster {
                     }
                 }
                 Err(KafkaError::PartitionEOF(partition)) => _ = at_end.insert(partition),
-                // Nobody has begun a transaction yet.
-                Err(KafkaError::MessageConsumption(RDKafkaErrorCode::UnknownTopicOrPartition)) => {
-                    return Some(BTreeMap::new());
-                }
                 Err(_) => return None,
             }
         }
@@ -121,6 +114,9 @@ impl Cluster {
     fn client(&self) -> BaseConsumer {
         ClientConfig::new()
             .set("bootstrap.servers", self.straight())
+            .set("group.id", "nobody")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
             .set("reconnect.backoff.max.ms", "200")
             .set("log_level", "0")
             .create()

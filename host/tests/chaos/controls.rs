@@ -13,7 +13,8 @@ use crate::alone;
 use crate::cluster::Cluster;
 use crate::setting::events;
 use crate::support::comparison::Promise;
-use crate::support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
+use crate::support::feed::Feed;
+use crate::support::pipeline::{PARTITIONS, Pipeline, event, key_for};
 use crate::support::proxy::{Fault as Cut, api};
 use crate::support::{SOON, count_uncommitted, without_windows};
 

@@ -8,7 +8,8 @@ use crate::run::swap;
 use crate::setting::events;
 use crate::support::SOON;
 use crate::support::comparison::Promise;
-use crate::support::pipeline::{Feed, Pipeline};
+use crate::support::feed::Feed;
+use crate::support::pipeline::Pipeline;
 use crate::support::process::Process;
 use crate::{LIVENESS, PACE};
 

@@ -128,7 +128,7 @@ impl Instance {
         let why = match status.code() {
             Some(3) if !self.has_begun(pipeline) => "no broker at the start",
             Some(1) if log.contains("a worker hangs") => "a worker hung",
-            Some(1..=3) if self.was_full => "disk full",
+            Some(1..=3) if self.was_full && log.contains("(os error 27)") => "disk full",
             _ => panic!("{} ended by itself, {status}: {log}", self.name),
         };
         self.process = None;

@@ -4,7 +4,8 @@ use crate::cluster::Cluster;
 use crate::setting::{PACE, events};
 use crate::support::SOON;
 use crate::support::comparison::{Kind, Promise};
-use crate::support::pipeline::{Feed, Pipeline};
+use crate::support::feed::Feed;
+use crate::support::pipeline::Pipeline;
 use crate::support::process::Process;
 use crate::{LIVENESS, alone, under_load};
 
@@ -31,6 +32,7 @@ fn at_least_once_kill_9_repeats_records_and_loses_none() {
             *process = start(name);
         }
     });
+    feed.finish();
     pipeline.await_end(&mut processes, LIVENESS);
     processes.iter_mut().for_each(Process::terminate);
     let differences = pipeline.differences(Promise::AtLeastOnceCrashed);

@@ -20,11 +20,11 @@
 //! | 7 unanswered events | `kafka_read`: `dropping_a_consumer_whose_event_nobody_answered_ends` |
 //! | 8 offsets in the transaction | [`controls`], `offsets_outside_the_transaction_are_noticed`; `kafka_write`: `a_broker_before_2_5_is_refused_for_exactly_once` |
 //! | 9 retried requests | [`controls`], `a_producer_kept_after_a_slow_commit_is_noticed`; `kafka_write`: `a_commit_that_held_a_retry_is_known_by_its_time` |
-//! | 10 stable transactional ids | `kafka_write`: `committed_records_are_seen_and_aborted_ones_are_not` |
+//! | 10 stable transactional ids | `kafka_write`: `committed_records_are_seen_and_aborted_ones_are_not`; that they are the instance's: `Pipeline::fence`, without which two of the [`controls`] find nothing |
 //! | 11 settings | `kafka::settings`: `what_delivery_depends_on_cannot_be_changed`; `kafka_write`: `records_lie_where_java_clients_put_them` |
 //! | 12 offsets that are gone | `kafka_read`: `an_offset_that_is_not_there_is_an_error_and_not_a_jump`; `expired` |
 //! | 13 state after a failed commit | [`controls`], `a_failed_transaction_that_is_not_read_again_is_noticed` and `state_kept_after_a_failed_last_commit_is_noticed` |
-//! | 14 every wait ends | `poison`: `sigterm_ends_the_process_also_when_the_broker_is_gone`; `kafka_write`: `offsets_without_an_answer_take_no_longer_than_they_may` |
+//! | 14 every wait ends | `poison`: `sigterm_ends_the_process_also_when_the_broker_is_gone`; `kafka_write`: `offsets_without_an_answer_take_no_longer_than_they_may`; `watchdog`: `a_worker_that_hangs_ends_its_process_and_nothing_of_it_counts` |
 //! | 15 commit timer | [`controls`], `a_commit_that_waits_for_an_output_is_noticed` |
 //! | 16 batch in hand | `rooms`: `the_group_is_answered_between_batches_only` |
 //! | 17 a broker's end with replicas | `cluster`: `nothing_is_lost_or_repeated_while_brokers_are_restarted_one_after_the_other` |
@@ -71,9 +71,11 @@ use recovery::Times;
 use report::{Outcome, Totals};
 use run::Run;
 use setting::{PACE, PROCESSES_MAX, Setting, events, number};
-use support::comparison::Promise;
-use support::pipeline::{Feed, Pipeline};
-use support::process::Process;
+use support::comparison::{Differences, Promise};
+use support::feed::Feed;
+use support::open::{Open, compare_open};
+use support::pipeline::Pipeline;
+use support::process::{Process, STOP_MAX};
 use support::{Read, count_uncommitted, read_topic};
 
 /// From the last fault to everything committed and merged: takeovers, restores, a broker that is still
@@ -122,18 +124,25 @@ fn run_seed(seed: u64, count: u64) -> Outcome {
     let brokers = cluster.straight();
     let pipeline = Pipeline::with_partitions("chaos", &brokers, setting.partitions, |text| text);
     pipeline.make_topic(&pipeline.processed(), &[]);
+    pipeline.make_topic(&pipeline.results(), &[]);
     let logs = Logs { seed, cluster: &cluster, pipeline: &pipeline, is_exact: Cell::new(false) };
-    let reader = Reader::start(&pipeline);
+    let reader = Reader::start(&pipeline, pipeline.processed());
+    let of_results = Reader::start(&pipeline, pipeline.results());
     let mut run = Run::start(&cluster, &pipeline, &setting, random);
     let mut feed = Feed::new(&pipeline, events(seed, count));
     under_load(&mut feed, || run.drive(Instant::now() + Duration::from_secs(count / PACE)));
     let (mut processes, past) = run.into_processes();
-    let mended = Instant::now();
+    pipeline.await_end(&mut processes, LIVENESS.saturating_sub(past.mended.elapsed()));
+    let drained = past.mended.elapsed();
+    let open = pipeline.open_differences();
+    feed.finish();
     pipeline.await_end(&mut processes, LIVENESS);
-    let drained = mended.elapsed();
     processes.iter_mut().for_each(Process::terminate);
+    assert!(past.slowest_stop <= STOP_MAX, "SIGTERM to the end: {:?}", past.slowest_stop);
     let mut differences = pipeline.differences(Promise::ExactlyOnce);
-    let there = output(&pipeline);
+    differences.append(open);
+    of_results.compare(&records(&pipeline, &pipeline.results()), BEHIND, &mut differences);
+    let there = records(&pipeline, &pipeline.processed());
     let seen = reader.compare(&there, BEHIND, &mut differences);
     let committed: u64 = there.values().map(|records| records.len() as u64).sum();
     let written = count_uncommitted(&pipeline.settings(), &pipeline.processed());
@@ -143,7 +152,7 @@ fn run_seed(seed: u64, count: u64) -> Outcome {
         took: started.elapsed(),
         drained,
         faults: past.counts,
-        aborts: pipeline.logged(
+        recoveries: pipeline.logged(
             &names.iter().map(String::as_str).collect::<Vec<_>>(),
             "going back to what is committed",
         ),
@@ -196,14 +205,14 @@ fn names() -> Vec<String> {
     (0..PROCESSES_MAX).map(instance::name).collect()
 }
 
-/// Sends events for as long as `run` takes, then some more and the last ones.
+/// Sends events for as long as `run` takes, then some more.
 fn under_load(feed: &mut Feed, run: impl FnOnce()) {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             feed.pace(0..u64::MAX, PACE, |_| !over.load(Ordering::Relaxed));
             feed.pace(0..AFTERWARDS, PACE, |_| true);
-            feed.finish();
+            feed.flush();
         });
         let ran = catch_unwind(AssertUnwindSafe(run));
         over.store(true, Ordering::Relaxed);
@@ -213,6 +222,26 @@ fn under_load(feed: &mut Feed, run: impl FnOnce()) {
     });
 }
 
-fn output(pipeline: &Pipeline) -> BTreeMap<i32, Vec<Read>> {
-    read_topic(&pipeline.settings(), &pipeline.processed(), pipeline.partitions)
+fn records(pipeline: &Pipeline, topic: &str) -> BTreeMap<i32, Vec<Read>> {
+    read_topic(&pipeline.settings(), topic, pipeline.partitions)
+}
+
+#[test]
+fn an_open_window_that_is_not_as_its_records_say_is_told() {
+    let open = |all: &[(i64, &str, u64)]| {
+        let mut open = Open::new();
+        for (start, group, count) in all {
+            open.entry(*start).or_default().insert((*group).to_owned(), *count);
+        }
+        open
+    };
+    let differences = |shown: &[(i64, &str, u64)]| {
+        let mut differences = Differences::default();
+        compare_open(&open(&[(0, "a", 1), (0, "b", 2)]), &open(shown), &mut differences);
+        differences.count()
+    };
+    assert_eq!(differences(&[(0, "a", 1), (0, "b", 2)]), 0);
+    assert_eq!(differences(&[(0, "a", 1)]), 1);
+    assert_eq!(differences(&[]), 1);
+    assert_eq!(differences(&[(0, "a", 1), (0, "b", 2), (60_000, "a", 1)]), 1);
 }

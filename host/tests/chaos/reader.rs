@@ -1,4 +1,4 @@
-//! A consumer of the output that reads what is committed while everything goes wrong.
+//! A consumer of a topic that reads what is committed while everything goes wrong.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -44,19 +44,20 @@ pub type All = BTreeMap<i32, Vec<Seen>>;
 
 /// The consumer, in a thread of its own.
 pub struct Reader {
+    topic: String,
     seen: Arc<Mutex<All>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Reader {
-    /// Reads the output of a pipeline from its start; the topic must be there.
-    pub fn start(pipeline: &Pipeline) -> Reader {
+    /// Reads a topic of a pipeline from its start; it must be there.
+    pub fn start(pipeline: &Pipeline, topic: String) -> Reader {
         let consumer = consumer(pipeline);
         let (seen, stop) = (Arc::<Mutex<All>>::default(), Arc::<AtomicBool>::default());
         let (into, until) = (seen.clone(), stop.clone());
-        let (topic, partitions) = (pipeline.processed(), pipeline.partitions);
-        assign(&consumer, &topic, partitions, &All::new());
+        let (read, partitions) = (topic.clone(), pipeline.partitions);
+        assign(&consumer, &read, partitions, &All::new());
         let thread = thread::spawn(move || {
             while !until.load(Ordering::Relaxed) {
                 match consumer.poll(LOOK) {
@@ -67,14 +68,14 @@ impl Reader {
                     // librdkafka may take the crash of a broker for a loss of records, and reads the
                     // partition no more; left to itself it would go on at the end.
                     Some(Err(KafkaError::MessageConsumption(Code::AutoOffsetReset))) => {
-                        assign(&consumer, &topic, partitions, &into.lock().unwrap());
+                        assign(&consumer, &read, partitions, &into.lock().unwrap());
                     }
                     // A broker that is away comes back.
                     Some(Err(_)) | None => {}
                 }
             }
         });
-        Reader { seen, stop, thread: Some(thread) }
+        Reader { topic, seen, stop, thread: Some(thread) }
     }
 
     /// Waits until it has seen as many records as are there in the end, and holds them against these.
@@ -95,7 +96,7 @@ impl Reader {
         for (partition, records) in there {
             let none = Vec::new();
             let seen = seen.get(partition).unwrap_or(&none);
-            compare_partition(*partition, records, seen, differences);
+            compare_partition(&format!("{} {partition}", self.topic), records, seen, differences);
         }
         seen
     }
@@ -171,7 +172,7 @@ fn processed_ms(value: &[u8]) -> Option<i64> {
     Some(DateTime::parse_from_rfc3339(time).ok()?.timestamp_millis())
 }
 
-fn compare_partition(partition: i32, there: &[Read], seen: &[Seen], to: &mut Differences) {
+fn compare_partition(partition: &str, there: &[Read], seen: &[Seen], to: &mut Differences) {
     let content_of = |record: &Read| {
         let headers: Vec<_> =
             record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref())).collect();
@@ -185,16 +186,14 @@ fn compare_partition(partition: i32, there: &[Read], seen: &[Seen], to: &mut Dif
             to.add(Kind::Reader, || {
                 let at = |one: Option<(i64, u64)>| one.map(|(offset, _)| offset);
                 let (got, expected) = (at(got), expected.0);
-                format!("output partition {partition}: read offset {got:?} first, {expected} later")
+                format!("partition {partition}: read offset {got:?} first, {expected} later")
             });
             return;
         }
     }
     if let Some((offset, _)) = seen.next() {
         to.add(Kind::Reader, || {
-            format!(
-                "output partition {partition}: offset {offset} was read, and is not there later"
-            )
+            format!("partition {partition}: offset {offset} was read, and is not there later")
         });
     }
 }

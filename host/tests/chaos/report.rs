@@ -16,8 +16,8 @@ pub struct Outcome {
     /// From the last fault to everything committed and merged.
     pub drained: Duration,
     pub faults: Counts,
-    /// Failures that processes went back from, each with its transaction given up.
-    pub aborts: usize,
+    /// How often a worker went back to what is committed, and gave up what it had in hand.
+    pub recoveries: usize,
     /// Output records that were written and never committed.
     pub aborted_records: u64,
     pub ended: BTreeMap<&'static str, u64>,
@@ -29,7 +29,7 @@ pub struct Outcome {
 impl Outcome {
     /// One line.
     pub fn line(&self, seed: u64) -> String {
-        let Outcome { setting, records, aborts, aborted_records, .. } = self;
+        let Outcome { setting, records, recoveries, aborted_records, .. } = self;
         let (took, drained) = (self.took.as_secs(), self.drained.as_secs_f64());
         let of = |kind| self.differences.of(kind);
         let ended: Vec<String> =
@@ -41,7 +41,7 @@ impl Outcome {
             .collect();
         format!(
             "seed {seed}: {setting}; {records} records, {took} s, drained in {drained:.1} s; \
-             {faults}; {ended}{aborts} aborts, {aborted_records} output records aborted, \
+             {faults}; {ended}{recoveries} recoveries, {aborted_records} output records aborted, \
              SIGTERM to end at most {stop:.1} s; \
              lost {lost}, duplicated {repeated}, out of order {order}, unexpected {unexpected}, \
              windows wrong {windows}, readers differ {readers}; recovery p50/p99: {times}",
@@ -65,7 +65,7 @@ pub struct Totals {
     seeds: u64,
     records: u64,
     faults: Counts,
-    aborts: usize,
+    recoveries: usize,
     aborted_records: u64,
     drained: Duration,
     slowest_stop: Duration,
@@ -78,7 +78,7 @@ impl Totals {
         self.seeds += 1;
         self.records += outcome.records;
         self.faults.add_all(&outcome.faults);
-        self.aborts += outcome.aborts;
+        self.recoveries += outcome.recoveries;
         self.aborted_records += outcome.aborted_records;
         self.drained = self.drained.max(outcome.drained);
         self.slowest_stop = self.slowest_stop.max(outcome.slowest_stop);
@@ -97,7 +97,7 @@ impl Totals {
              | lost | {lost} |\n| duplicated | {repeated} |\n| out of order | {order} |\n\
              | unexpected | {unexpected} |\n| windows wrong | {windows} |\n\
              | seen otherwise by a concurrent reader | {readers} |\n\
-             | transactions aborted | {aborts} |\n\
+             | recoveries: a worker gave up its transaction and went back to what is committed | {recoveries} |\n\
              | output records of aborted transactions, seen by nobody | {aborted} |\n\
              | from the last fault to everything committed, at most | {drained:.1} s |\n\
              | from SIGTERM to the end, at most | {stop:.1} s |\n\n\
@@ -111,7 +111,7 @@ impl Totals {
             unexpected = of(Kind::Unexpected),
             windows = of(Kind::Window),
             readers = of(Kind::Reader),
-            aborts = self.aborts,
+            recoveries = self.recoveries,
             aborted = self.aborted_records,
             drained = self.drained.as_secs_f64(),
             stop = self.slowest_stop.as_secs_f64(),

@@ -57,8 +57,14 @@ const NONSENSE: &str = "\n[nonsense]\n";
 /// A stage before all others.
 const OWN: &str = "[[stage]]\nplugin = \"own\"\n\n[[stage]]";
 
+/// What a plugin does that is worse than none.
+const DEEDS: [(&str, &str); 3] = [
+    ("traps", "unreachable"),
+    ("loops for ever", "(loop $again (br $again))"),
+    ("eats memory", "(loop $again (drop (memory.grow (i32.const 64))) (br $again))"),
+];
+
 /// What was done to a run, and what it went through.
-#[derive(Default)]
 pub struct Past {
     pub counts: Counts,
     pub struck: Vec<Struck>,
@@ -66,6 +72,8 @@ pub struct Past {
     pub ended: BTreeMap<&'static str, u64>,
     /// From SIGTERM to the end, the longest.
     pub slowest_stop: Duration,
+    /// Since when no fault strikes any more.
+    pub mended: Instant,
 }
 
 /// Processes, and the faults that are on their way.
@@ -106,7 +114,13 @@ impl<'a> Run<'a> {
             broken: None,
             broker_away: None,
             frozen: BTreeSet::new(),
-            past: Past::default(),
+            past: Past {
+                counts: Counts::default(),
+                struck: Vec::new(),
+                ended: BTreeMap::new(),
+                slowest_stop: Duration::ZERO,
+                mended: Instant::now(),
+            },
         };
         for number in 0..setting.workers.len() {
             run.start_instance(number);
@@ -128,6 +142,7 @@ impl<'a> Run<'a> {
             }
         }
         self.cluster.proxies.iter().for_each(|proxy| proxy.disarm());
+        self.past.mended = Instant::now();
         self.await_begun();
     }
 
@@ -285,7 +300,8 @@ impl<'a> Run<'a> {
                 self.tell(|| format!("  {cut:?} at broker {node}"));
                 drop(self.cluster.proxies[node].arm(cut));
             }
-            Kind::Swap => swap(self.pipeline),
+            Kind::Swap if self.numbered.is_multiple_of(2) => swap(self.pipeline),
+            Kind::Swap => swap_plugin(self.pipeline),
             Kind::Refused | Kind::HalfWritten | Kind::Trapping => {
                 self.spoil(kind);
                 self.at(lasting, Act::Mend);
@@ -412,7 +428,9 @@ impl<'a> Run<'a> {
             _ => {
                 // Files that were given up are not tried again, so each is another.
                 let mark = format!("(data (i32.const 0) \"{}\")", self.numbered);
-                let core = rule_core(ANSWER, "unreachable", "", &mark);
+                let (name, deed) = DEEDS[below(&mut self.random, DEEDS.len() as u32) as usize];
+                self.tell(|| format!("  it {name}"));
+                let core = rule_core(ANSWER, deed, "", &mark);
                 pipeline.add_plugin("own", &component("rule", &core));
                 pipeline.edit(|text| text.replacen("[[stage]]", OWN, 1));
                 Broken::Trapping
@@ -440,6 +458,15 @@ pub fn swap(pipeline: &Pipeline) {
         assert!(text.contains(from));
         text.replace(from, to)
     });
+}
+
+/// Another component of the same behaviour: with one custom section more, which nobody reads.
+fn swap_plugin(pipeline: &Pipeline) {
+    let path = pipeline.plugins().join("filter.wasm");
+    let mut component = fs::read(&path).unwrap();
+    component.extend([0, 5, 4, b'm', b'o', b'r', b'e']);
+    fs::write(path.with_extension("new"), component).unwrap();
+    fs::rename(path.with_extension("new"), path).unwrap();
 }
 
 fn now_ms() -> i64 {

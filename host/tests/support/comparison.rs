@@ -81,6 +81,15 @@ impl Differences {
         }
     }
 
+    /// Takes those of another comparison in.
+    pub fn append(&mut self, other: Differences) {
+        for (kind, count) in other.by_kind {
+            *self.by_kind.entry(kind).or_default() += count;
+        }
+        self.told.extend(other.told);
+        self.repeats += other.repeats;
+    }
+
     /// How many there are.
     pub fn count(&self) -> u64 {
         self.by_kind.values().sum()

@@ -5,6 +5,8 @@
 
 pub mod broker;
 pub mod comparison;
+pub mod feed;
+pub mod open;
 pub mod pipeline;
 pub mod process;
 pub mod proxy;

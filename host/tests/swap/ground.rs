@@ -9,7 +9,8 @@ use chrono::Utc;
 use host::demo::generate::Spec;
 
 use crate::support::broker::{Broker, Options};
-use crate::support::pipeline::{Feed, PARTITIONS, Pipeline, event, key_for};
+use crate::support::feed::Feed;
+use crate::support::pipeline::{PARTITIONS, Pipeline, event, key_for};
 use crate::support::process::Process;
 use crate::support::{Read, read_topic};
 

@@ -21,7 +21,8 @@ use host::demo::generate::Spec;
 use ground::*;
 use plugin_support::{ANSWER, component, rule_core};
 use support::comparison::Promise;
-use support::pipeline::{Feed, PARTITIONS, Pipeline};
+use support::feed::Feed;
+use support::pipeline::{PARTITIONS, Pipeline};
 use support::process::Process;
 use support::{SOON, mix};
 
