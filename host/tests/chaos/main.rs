@@ -82,7 +82,7 @@ use support::{Read, count_uncommitted, read_topic};
 /// warming up, and what waited meanwhile.
 const LIVENESS: Duration = Duration::from_secs(120);
 /// Events of a seed of the short run.
-const EVENTS: u64 = 50_000;
+const EVENTS: u64 = 36_000;
 /// Events that come after the last fault, so that none comes to a run that is done.
 const AFTERWARDS: u64 = 2_000;
 /// For a reader that is a little behind.

@@ -60,9 +60,15 @@ const OWN: &str = "[[stage]]\nplugin = \"own\"\n\n[[stage]]";
 /// What a plugin does that is worse than none.
 const DEEDS: [(&str, &str); 3] = [
     ("traps", "unreachable"),
-    ("loops for ever", "(loop $again (br $again))"),
-    ("eats memory", "(loop $again (drop (memory.grow (i32.const 64))) (br $again))"),
+    ("loops for ever", "(loop $again (br $again)) unreachable"),
+    ("eats memory", "(loop $again (drop (memory.grow (i32.const 64))) (br $again)) unreachable"),
 ];
+
+/// A plugin that does such a thing to every batch.
+fn harmful(deed: &str, number: u64) -> Vec<u8> {
+    let mark = format!("(data (i32.const 0) \"{number}\")");
+    component("rule", &rule_core(ANSWER, deed, "", &mark))
+}
 
 /// What was done to a run, and what it went through.
 pub struct Past {
@@ -426,12 +432,10 @@ impl<'a> Run<'a> {
                 Broken::HalfWritten(whole)
             }
             _ => {
-                // Files that were given up are not tried again, so each is another.
-                let mark = format!("(data (i32.const 0) \"{}\")", self.numbered);
                 let (name, deed) = DEEDS[below(&mut self.random, DEEDS.len() as u32) as usize];
                 self.tell(|| format!("  it {name}"));
-                let core = rule_core(ANSWER, deed, "", &mark);
-                pipeline.add_plugin("own", &component("rule", &core));
+                // Files that were given up are not tried again, so each is another.
+                pipeline.add_plugin("own", &harmful(deed, self.numbered));
                 pipeline.edit(|text| text.replacen("[[stage]]", OWN, 1));
                 Broken::Trapping
             }
@@ -471,4 +475,11 @@ fn swap_plugin(pipeline: &Pipeline) {
 
 fn now_ms() -> i64 {
     Utc::now().timestamp_millis()
+}
+
+#[test]
+fn every_harmful_plugin_can_be_made() {
+    for (_, deed) in DEEDS {
+        assert!(!harmful(deed, 1).is_empty());
+    }
 }
