@@ -96,8 +96,8 @@ impl Merge {
         self.counted_to
     }
 
-    /// Merges the next record of the repartition topic, and makes results of what is final by it.
-    /// An error leaves the windows without use; the caller stops.
+    /// Merges the next record of the repartition topic, and notes what is final by it. An error leaves
+    /// the windows without use; the caller stops.
     pub fn apply(&mut self, offset: i64, value: &[u8]) -> Result<(), StateError> {
         if offset < self.counted_to {
             return Ok(());
