@@ -320,15 +320,16 @@ impl Merge {
         Ok(())
     }
 
-    /// The windows that had ended, and that are of a definition which is there again.
+    /// What had ended of definitions that are there again: whatever is left of it is given out as it is,
+    /// and the window begins anew.
     pub(super) fn add_ended(&mut self, marker: &MergeMarker) {
-        for (window, definition) in marker.ended() {
-            let mut held = self.held.iter();
-            let is_it = |held: &&Held| held.spec.name == window && *held.definition == *definition;
-            if let Some(held) = held.find(is_it) {
-                self.foreign.push(Held::new(held.spec.clone(), self.partition));
-            }
-        }
+        let has_ended = |held: &&Held| {
+            let (_, finals) = marker.given_out(&held.spec.name, &held.definition);
+            finals == Some(ENDED)
+        };
+        let ended = self.held.iter().filter(has_ended);
+        let ended = ended.map(|held| Held::new(held.spec.clone(), self.partition));
+        self.foreign.extend(ended);
     }
 }
 

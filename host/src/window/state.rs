@@ -19,7 +19,7 @@ use serde_json::value::RawValue;
 
 use super::accumulate::Accumulator;
 use super::output::append;
-use super::portion::{Closing, ENDED, GivenOut};
+use super::portion::{Closing, GivenOut};
 use super::{Records, Span, StateError, WindowSpec};
 
 /// The version of keys and values that this program writes and reads.
@@ -95,16 +95,6 @@ impl MergeMarker {
         let passed = self.passed.get(window).and_then(|of| of.get(definition)).copied();
         let closing = self.closing.get(window).and_then(|of| of.get(definition));
         GivenOut::of_marker(passed, closing)
-    }
-
-    /// Windows whose definition was no more, by name and hash: whatever is left of them is to be given
-    /// out as it is, and a window of the same definition begins anew.
-    pub(super) fn ended(&self) -> impl Iterator<Item = (&str, &str)> {
-        let all = self.passed.iter().flat_map(|(window, of)| of.keys().map(move |it| (window, it)));
-        let closing = self.closing.iter();
-        let all = all.chain(closing.flat_map(|(window, of)| of.keys().map(move |it| (window, it))));
-        all.map(|(window, definition)| (window.as_str(), definition.as_str()))
-            .filter(|(window, definition)| self.given_out(window, definition).1 == Some(ENDED))
     }
 
     pub(super) fn write(&self, to: &mut Records) {

@@ -1,10 +1,11 @@
 //! The windows' two hops in a worker: deltas of input partitions to the repartition topic, and
 //! from there into the results. Both in the transaction in which what they come of is committed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::failure::Failure;
 use super::job::HopTopics;
+use super::pause::ENDS_EVERY;
 use super::reader::{At, Hop};
 use super::run::{IDLE_QUESTION, Worker};
 use crate::kafka::{Message, partition_for_key};
@@ -18,9 +19,6 @@ const DELTA_BYTES_MAX: usize = 512 << 10;
 /// What a commit gives out of windows that are final, in bytes: some 50,000 groups, which take a
 /// fraction of a second. More goes into the next ones.
 const RESULT_BYTES: usize = 16 << 20;
-
-/// How often the ends of partitions are asked for that are not read for a while.
-const ENDS_EVERY: Duration = Duration::from_secs(5);
 
 /// What a partition's windows were restored to.
 pub(super) enum Restored {

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 use super::failure::Failure;
 use super::run::{IDLE_QUESTION, IDLE_WAIT, Worker, wall_millis};
 
-/// How often the ends of the partitions are asked for, so that the lag shows what waits.
-const ENDS_EVERY: Duration = Duration::from_secs(5);
+/// How often the ends of partitions are asked for that are not read for a while, so that the lag shows
+/// what waits.
+pub(super) const ENDS_EVERY: Duration = Duration::from_secs(5);
 
 /// The wish that all workers of this process pause; ends with the process.
 #[derive(Clone, Debug, Default)]
