@@ -16,6 +16,8 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use support::broker::Broker;
 use support::feed::Feed;
@@ -133,6 +135,28 @@ fn a_partition_of_which_nothing_passes_the_stages_holds_nothing_up() {
     processes[0].terminate();
 }
 
+/// Waits until an input partition is committed with a watermark behind this.
+fn await_watermark(pipeline: &Pipeline, partition: i32, behind: i64) {
+    let topic = format!("{}-progress", pipeline.name);
+    let own = unique("onlooker");
+    let consumer: BaseConsumer = pipeline.settings().plain(&[("group.id", &own)]).create().unwrap();
+    let mut all = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        all.add_partition_offset(&topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&all).unwrap();
+    let end = Instant::now() + LIVENESS;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let message = consumer.poll(left).expect("no such watermark in time").unwrap();
+        let value: Value = serde_json::from_slice(message.payload().unwrap()).unwrap();
+        let watermark = value["windows"]["counts"]["watermark"].as_i64();
+        if message.key() == Some(partition.to_string().as_bytes()) && watermark > Some(behind) {
+            return;
+        }
+    }
+}
+
 /// A producer that commits once in a while has written what nobody may read yet: that is no silence.
 #[test]
 fn what_a_transaction_has_written_and_not_committed_is_waited_for() {
@@ -159,15 +183,7 @@ fn what_a_transaction_has_written_and_not_committed_is_waited_for() {
     }
     feed.flush();
     // Once the clock has closed the first one the last one was looked at as well.
-    let end = Instant::now() + LIVENESS;
-    let watermark = |status: &Value| {
-        let watermark = status["windows"][0]["watermarks"]["0"].as_str().unwrap_or_default();
-        DateTime::parse_from_rfc3339(watermark).map_or(i64::MIN, |at| at.timestamp_millis())
-    };
-    while watermark(&processes[0].ask("GET", "/api/v1/status").1) <= start + 2 * MINUTE {
-        assert!(Instant::now() < end, "{}", processes[0].log_tail());
-        thread::sleep(Duration::from_millis(100));
-    }
+    await_watermark(&pipeline, 0, start + 2 * MINUTE);
     pipeline.await_end(&mut processes, LIVENESS);
     assert_eq!(results(&pipeline, &pipeline.results()), BTreeMap::new());
     upstream.commit(SOON).unwrap();

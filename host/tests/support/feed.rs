@@ -107,7 +107,8 @@ fn send(
     while let Err((error, refused)) = producer.send(record) {
         let code = error.rdkafka_error_code();
         assert_eq!(code, Some(rdkafka::types::RDKafkaErrorCode::QueueFull), "{error}");
-        thread::sleep(Duration::from_millis(10));
+        // Until something is delivered, which makes room.
+        producer.poll(Duration::from_millis(10));
         record = refused;
     }
 }
