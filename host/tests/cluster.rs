@@ -105,7 +105,7 @@ fn nothing_is_lost_or_repeated_while_brokers_are_restarted_one_after_the_other()
     let broker = cluster();
     let pipeline = Pipeline::with_input("rolling", &broker.brokers(), |text| text);
     let mut process = pipeline.start("a", &[]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     let mut feed = Feed::new(&pipeline, events(1));
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -140,7 +140,7 @@ fn topics_that_the_host_makes_have_the_brokers_replicas() {
     let broker = cluster();
     let pipeline = Pipeline::new("replicas", &broker.brokers(), |text| text);
     let mut process = pipeline.start("a", &[]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     process.terminate();
     let mut of_topics = replicas(&broker).unwrap();
     of_topics.retain(|(topic, ..)| topic.contains(&pipeline.name));
@@ -160,7 +160,7 @@ fn a_start_while_a_broker_is_down_and_a_dead_address_comes_first_works() {
     let pipeline = Pipeline::new("down", &broker.brokers(), |text| text);
     let addresses = format!("{dead},{}", broker.brokers());
     let mut processes = [pipeline.start_with("a", &addresses, &[], &[])];
-    processes[0].await_log("partitions taken over", LIVENESS);
+    pipeline.await_input(&mut processes[0], LIVENESS);
     let mut feed = Feed::new(&pipeline, events(2));
     feed.send(5_000);
     feed.finish();

@@ -27,7 +27,7 @@ fn passed_by(on_expired: &str) -> (Pipeline, Process) {
     });
     let mut feed = Feed::new(&pipeline, Spec::default());
     let mut process = pipeline.start("a", &[]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     feed.send(1_000);
     feed.flush();
     pipeline.await_committed(&mut process, 100, SOON);

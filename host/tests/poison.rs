@@ -219,7 +219,7 @@ fn a_broker_that_goes_away_for_a_minute_is_waited_for() {
     let pipeline = Pipeline::with_input("away", &broker.brokers(), |text| text);
     let mut feed = Feed::new(&pipeline, events(4, 20_000));
     let mut processes = [pipeline.start("a", &[])];
-    processes[0].await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut processes[0], SOON);
     feed.pace(0..10_000, 5_000, |_| true);
     broker.kill(0);
     // A minute: longer than any call of the host waits, so that it has to go back to what is
@@ -266,7 +266,7 @@ fn sigterm_ends_the_process_also_when_the_broker_is_gone() {
     let pipeline = Pipeline::with_input("gone", &broker.brokers(), |text| text);
     let mut feed = Feed::new(&pipeline, events(5, 20_000));
     let mut process = pipeline.start("a", &[]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     feed.pace(0..10_000, 5_000, |_| true);
     broker.kill(0);
     process.terminate();
@@ -286,7 +286,7 @@ fn at_least_once_loses_nothing() {
     let mut feed = Feed::new(&pipeline, events(6, 40_000));
     let mut process = pipeline.start("a", &at_least_once);
     for _ in 0..3 {
-        process.await_log("partitions taken over", SOON);
+        pipeline.await_input(&mut process, SOON);
         feed.pace(0..10_000, 5_000, |_| true);
         process.kill();
         process = pipeline.start("a", &at_least_once);
@@ -383,7 +383,7 @@ fn a_new_group_begins_where_it_was_told_and_later_where_it_was() {
 
     let (pipeline, mut feed) = new("latest");
     let mut processes = [pipeline.start("a", &["--from", "latest"])];
-    processes[0].await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut processes[0], SOON);
     send_round(&mut feed, "last", now);
     pipeline.await_end(&mut processes, LIVENESS);
     processes[0].terminate();
@@ -410,7 +410,7 @@ fn what_comes_after_the_beginning_is_not_skipped_by_a_first_transaction_that_fai
     let mut feed = Feed::new(&pipeline, events(8, 0));
     send_round(&mut feed, "early", now - 20_000);
     let mut processes = [pipeline.start("a", &["--from", "latest"])];
-    processes[0].await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut processes[0], SOON);
     pipeline.fence("a");
     send_round(&mut feed, "in it", now - 10_000);
     processes[0].await_log("rewound to what is committed", SOON);

@@ -38,9 +38,9 @@ fn at_least_once_a_member_that_joins_under_load_makes_the_others_repeat_nothing(
     let at_least_once = ["--delivery", "at-least-once"];
     let through = proxy.brokers();
     let mut leader = pipeline.start_with("leader", &through, &[], &at_least_once);
-    leader.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut leader, SOON);
     let mut second = pipeline.start("second", &at_least_once);
-    second.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut second, SOON);
 
     let held_up = proxy.arm(Fault::Slow { api: api::SYNC_GROUP, after: HELD_UP });
     let third = pipeline.start("third", &at_least_once);

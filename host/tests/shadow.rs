@@ -77,7 +77,7 @@ fn candidates_change_nothing_and_their_differences_are_told() {
     });
     pipeline.add_plugin("loops", &component("rule", &rule_core(ANSWER, LOOP, "", "")));
     let mut process = pipeline.start("a", &["--workers", "2"]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     let mut feed = Feed::new(&pipeline, events());
     feed.send(EVENTS);
     feed.finish();

@@ -27,7 +27,7 @@ fn pipeline(name: &str, change: impl FnOnce(String) -> String) -> Pipeline {
 fn they_are_made_with_what_they_need() {
     let pipeline = pipeline("made", |text| text);
     let mut process = pipeline.start("a", &[]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     process.terminate();
     let topic = |name: String| TopicSpec { name, partitions: 1, replication: -1, configs: vec![] };
     let progress = format!("{}-progress", pipeline.name);

@@ -93,7 +93,7 @@ fn await_results(
 fn one_result_over_all_partitions_and_instances_and_an_empty_partition_holds_nothing_up() {
     let (pipeline, mut feed) = pipeline("merged", impatient);
     let mut processes = [pipeline.start("a", &[]), pipeline.start("b", &[])];
-    processes.iter_mut().for_each(|one| one.await_log("partitions taken over", SOON));
+    processes.iter_mut().for_each(|one| pipeline.await_input(one, SOON));
     let start = past();
     for count in 0..10 {
         // Nothing ever comes to the last partition.
@@ -119,7 +119,7 @@ fn one_result_over_all_partitions_and_instances_and_an_empty_partition_holds_not
 fn a_partition_of_which_nothing_passes_the_stages_holds_nothing_up() {
     let (pipeline, mut feed) = pipeline("quiet", impatient);
     let mut processes = [pipeline.start("a", &[])];
-    processes[0].await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut processes[0], SOON);
     let start = past();
     for partition in 0..PARTITIONS - 1 {
         send(&mut feed, partition, "android", start);
@@ -162,7 +162,7 @@ fn await_watermark(pipeline: &Pipeline, partition: i32, behind: i64) {
 fn what_a_transaction_has_written_and_not_committed_is_waited_for() {
     let (pipeline, mut feed) = pipeline("open", impatient);
     let mut processes = [pipeline.start("a", &[])];
-    processes[0].await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut processes[0], SOON);
     let (start, last) = (past(), PARTITIONS - 1);
     for partition in 0..PARTITIONS {
         send(&mut feed, partition, "android", start);
@@ -447,7 +447,7 @@ fn a_large_window_is_given_out_by_several_transactions_and_a_crash_among_them_ch
     const GROUPS: usize = 160_000;
     let (pipeline, mut feed) = pipeline("large", |text| text);
     let mut process = pipeline.start("a", &[]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     let (start, all) = (past(), PARTITIONS as usize);
     for number in 0..GROUPS {
         let value = event("android", start).replace("2.3.0", &format!("v{number}"));

@@ -73,7 +73,7 @@ fn offsets_outside_the_transaction_are_noticed() {
         let mut feed = Feed::new(&pipeline, events(7, FEW));
         let environment = environment(&rule);
         let mut process = pipeline.start_with("a", &proxy.brokers(), &environment, &[]);
-        process.await_log("partitions taken over", SOON);
+        pipeline.await_input(&mut process, SOON);
         // What tells the broker that the offsets are moved.
         let moves = if rule.is_some() { api::OFFSET_COMMIT } else { api::END_TXN };
         let armed = proxy.arm(Cut::Late { api: moves, after: Duration::from_secs(3_600) });
@@ -97,7 +97,7 @@ fn a_failed_transaction_that_is_not_read_again_is_noticed() {
         let pipeline = Pipeline::with_input("rewind", &broker.brokers(), |text| text);
         let mut feed = Feed::new(&pipeline, events(8, FEW));
         let mut process = pipeline.start_with("a", &broker.brokers(), &environment(&rule), &[]);
-        process.await_log("partitions taken over", SOON);
+        pipeline.await_input(&mut process, SOON);
         let is_fenced = AtomicBool::new(false);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -168,7 +168,7 @@ fn a_producer_kept_after_a_slow_commit_is_noticed() {
         let mut feed = Feed::new(&pipeline, events(seed, 12 * PACE));
         let environment = environment(&rule);
         let mut process = pipeline.start_with("a", &proxy.brokers(), &environment, &[]);
-        process.await_log("partitions taken over", SOON);
+        pipeline.await_input(&mut process, SOON);
         thread::scope(|scope| {
             scope.spawn(|| feed.pace(0..12 * PACE, PACE, |_| true));
             let late = Cut::Late { api: api::END_TXN, after: Duration::from_millis(1_500) };
@@ -196,7 +196,7 @@ fn state_kept_after_a_failed_last_commit_is_noticed() {
         let environment = environment(&rule);
         let start = || pipeline.start_with("a", &cluster.straight(), &environment, &[]);
         let mut process = start();
-        process.await_log("partitions taken over", SOON);
+        pipeline.await_input(&mut process, SOON);
         feed.send(FEW / 10);
         feed.flush();
         await_written(&pipeline);
@@ -258,7 +258,7 @@ fn a_member_that_is_not_checked_is_noticed() {
             process
         };
         let mut first = start("first", &proxy.brokers());
-        first.await_log("partitions taken over", SOON);
+        pipeline.await_input(&mut first, SOON);
         let mut processes = thread::scope(|scope| {
             scope.spawn(|| feed.pace(0..12 * PACE, PACE, |_| true));
             let joins = Cut::Slow { api: api::JOIN_GROUP, after: LONGER_THAN_A_SESSION };

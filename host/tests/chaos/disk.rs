@@ -26,7 +26,7 @@ fn a_full_disk_stops_no_process_and_loses_nothing() {
     let mut command = Process::command_for_a_full_disk();
     pipeline.prepare(&mut command, "a", &cluster.straight(), &["--workers", "2"]);
     let mut process = Process::start_logged_here(&mut command, &pipeline.log_of("a"));
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     let mut feed = Feed::new(&pipeline, events(1, SWAPS * EACH));
     for swapped in 0..SWAPS {
         // Not the first: rules are taken before, while and after the disk is full.

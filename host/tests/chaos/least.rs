@@ -20,7 +20,7 @@ fn at_least_once_kill_9_repeats_records_and_loses_none() {
     let pipeline = Pipeline::with_partitions("least", &brokers, 8, |text| text);
     let start = |name: &str| pipeline.start(name, &AT_LEAST_ONCE);
     let mut processes = [start("a"), start("b")];
-    processes.iter_mut().for_each(|one| one.await_log("partitions taken over", SOON));
+    processes.iter_mut().for_each(|one| pipeline.await_input(one, SOON));
     let mut feed = Feed::new(&pipeline, events(1, 10 * PACE));
     under_load(&mut feed, || {
         for kill in 0..KILLS {

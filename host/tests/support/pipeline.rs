@@ -261,6 +261,15 @@ impl Pipeline {
         }
     }
 
+    /// Waits until a process has partitions of the input. Those of the repartition topic are another
+    /// group's, which may come together before.
+    #[track_caller]
+    pub fn await_input(&self, process: &mut Process, timeout: Duration) {
+        let topic = format!("partitions=\"{} ", self.name);
+        let is_input = |line: &str| line.contains("partitions taken over") && line.contains(&topic);
+        process.await_in_log(&topic, |log| log.lines().any(is_input), timeout);
+    }
+
     /// Whether the deltas that wait are all merged. There is none behind the committed offset
     /// then but the marks of transactions.
     fn is_merged(&self) -> Result<bool, rdkafka::error::KafkaError> {

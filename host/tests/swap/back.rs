@@ -13,7 +13,7 @@ use crate::support::pipeline::{PARTITIONS, Pipeline};
 fn a_rollback_by_hand_is_a_new_generation_of_the_running_pipeline_and_of_the_next_start() {
     let pipeline = pipeline("hand", |text| text);
     let mut process = pipeline.start("a", &["--workers", "2"]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     let before = fs::read_to_string(pipeline.plugins().join("pipeline.toml")).unwrap();
     let sent = under_load(&pipeline, Duration::from_millis(2), |_| {
         pipeline.edit(|text| replace(&text, "fallback = \"one\"", "fallback = \"two\""));

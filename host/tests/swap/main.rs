@@ -32,7 +32,7 @@ fn a_saved_setting_takes_effect_in_the_running_process() {
         replace(&text, "probation-records = 10000", "probation-records = 200")
     });
     let mut process = pipeline.start("a", &["--workers", "2"]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     let sent = under_load(&pipeline, Duration::from_millis(2), |_| {
         // The first rules have something to show for themselves.
         pipeline.await_committed(&mut process, 500, SOON);
@@ -67,7 +67,7 @@ fn windows_count_on_through_every_swap() {
     // One of them gets no partition, takes every generation all the same, and says nothing of it.
     let workers = (PARTITIONS + 1).to_string();
     let mut process = pipeline.start("a", &["--workers", &workers]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     for swap in 0..10_u64 {
         feed.pace(swap * 2_000..(swap + 1) * 2_000, 10_000, |_| true);
         let limits = ["call = \"100ms\"", "call = \"200ms\""];
@@ -88,7 +88,7 @@ fn windows_count_on_through_every_swap() {
 fn what_is_broken_changes_nothing() {
     let pipeline = pipeline("broken", |text| text);
     let mut process = pipeline.start("a", &[]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     let filter = pipeline.plugins().join("filter.wasm");
     let good = fs::read(&filter).unwrap();
     let sent = under_load(&pipeline, Duration::from_millis(2), |_| {

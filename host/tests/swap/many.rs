@@ -173,7 +173,7 @@ fn run(name: &str, course: &Course) -> Past {
     pipeline.add_plugin("own", &keeps_all());
     let brokers = broker().brokers();
     let mut process = pipeline.start_with("a", &brokers, course.environment, &["--workers", "2"]);
-    process.await_log("partitions taken over", SOON);
+    pipeline.await_input(&mut process, SOON);
     let (mut refused, mut gone_back) = (0, 0);
     let sent = under_load(&pipeline, PACE, |load| {
         let mut ground = Ground {
