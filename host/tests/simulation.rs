@@ -2,6 +2,8 @@
 
 #[path = "support/comparison.rs"]
 mod comparison;
+#[path = "support/counting.rs"]
+mod counting;
 #[path = "support/simulation.rs"]
 mod simulation;
 
@@ -11,8 +13,9 @@ use comparison::{
     Actual, Differences, Partitions, Promise, compare_dead_letters, compare_late, compare_outputs,
     compare_windows,
 };
+use counting::{Place, Results, SHIPPED, Shape, Window};
 use serde_json::{Value, json};
-use simulation::{Expected, Input, simulate};
+use simulation::{Expected, Input, merge, simulate};
 
 /// 2023-09-12T00:45:51Z; its window starts 51 seconds before.
 const SECONDS: i64 = 1_694_479_551;
@@ -46,7 +49,7 @@ fn partition(values: Vec<Vec<u8>>) -> BTreeMap<i32, Vec<Input>> {
 }
 
 fn simulate_one(values: Vec<Vec<u8>>) -> Expected {
-    simulate(&partition(values)).remove(&0).expect("one partition")
+    simulate(&partition(values), &[SHIPPED]).remove(&0).expect("one partition")
 }
 
 #[track_caller]
@@ -102,7 +105,7 @@ fn others_are_dropped_and_what_is_no_object_is_a_dead_letter() {
         b"".to_vec(),
     ];
     let simulated = simulate_one(values);
-    assert!(simulated.outputs.is_empty() && simulated.windows.is_empty());
+    assert!(simulated.outputs.is_empty() && simulated.counted[0].is_empty());
     let offsets: Vec<i64> =
         simulated.dead_letters.iter().map(|letter| letter.input.offset).collect();
     assert_eq!(offsets, [3, 4, 5, 6]);
@@ -111,9 +114,9 @@ fn others_are_dropped_and_what_is_no_object_is_a_dead_letter() {
 #[test]
 fn tombstones_pass_by() {
     let tombstone = Input { offset: 3, key: Some(b"k".to_vec()), value: None, timestamp: 5 };
-    let simulated = simulate(&BTreeMap::from([(1, vec![tombstone])]));
+    let simulated = simulate(&BTreeMap::from([(1, vec![tombstone])]), &[SHIPPED]);
     assert_eq!(simulated[&1].outputs[0].value, None);
-    assert!(simulated[&1].windows.is_empty());
+    assert!(simulated[&1].counted[0].is_empty());
 }
 
 #[test]
@@ -133,15 +136,80 @@ fn windows_count_close_and_find_late_records() {
         at(SECONDS + 9, "2.0.0"),
     ]);
     let expected = BTreeMap::from([
-        ((START, r#""1.0.0""#.to_owned()), 2),
-        ((START, r#""2.0.0""#.to_owned()), 1),
-        ((START + 60_000, r#""1.0.0""#.to_owned()), 2),
-        ((START + 60_000, r#""2.0.0""#.to_owned()), 2),
+        (place(0, 60, "1.0.0"), 2),
+        (place(0, 60, "2.0.0"), 1),
+        (place(60, 120, "1.0.0"), 2),
+        (place(60, 120, "2.0.0"), 2),
     ]);
-    assert_eq!(simulated.windows, expected);
+    assert_eq!(simulated.counted, [expected]);
     assert_eq!(simulated.late.iter().map(|late| late.input.offset).collect::<Vec<_>>(), [6]);
     assert_eq!(simulated.outputs.len(), 8, "a late event is an output all the same");
-    assert!(simulated.is_closed(START) && !simulated.is_closed(START + 60_000));
+    let results = merge(&BTreeMap::from([(0, simulated)]), &[SHIPPED]).remove(0);
+    let is_final: Vec<bool> = results.into_values().map(|(_, is_final)| is_final).collect();
+    assert_eq!(is_final, [true, true, false, false]);
+}
+
+/// Seconds behind [`START`], and a version.
+fn place(start: i64, end: i64, version: &str) -> Place {
+    (START + start * 1_000, START + end * 1_000, format!("\"{version}\""))
+}
+
+/// Start, end, count, and whether it is final.
+type Shown = (i64, i64, u64, bool);
+
+/// What comes out of two partitions of events of one version, at seconds behind [`START`],
+/// and the offsets of those that are late.
+fn results_of(window: Window, partitions: [&[i64]; 2]) -> (Vec<Shown>, Vec<i64>) {
+    let events = |seconds: &&[i64]| -> Vec<Input> {
+        let time = |second: &i64| START / 1_000 + second;
+        let values = seconds.iter().map(|second| login(json!({"timestamp": time(second)})));
+        partition(values.collect()).remove(&0).expect("one partition")
+    };
+    let input = (0..).zip(partitions.iter().map(events)).collect();
+    let simulated = simulate(&input, &[window]);
+    let late = simulated.values().flat_map(|one| &one.late).map(|late| late.input.offset).collect();
+    let results: Results = merge(&simulated, &[window]).remove(0);
+    let shown = results.into_iter().map(|((start, end, _), (count, is_final))| {
+        ((start - START) / 1_000, (end - START) / 1_000, count, is_final)
+    });
+    (shown.collect(), late)
+}
+
+#[test]
+fn an_event_counts_in_all_windows_that_overlap_or_in_none() {
+    let shape = Shape::Hopping { size_ms: 15_000, every_ms: 6_000 };
+    let window = Window { name: "hops", shape, grace_ms: 2_000, ..SHIPPED };
+    // Slices of 3 s: that of second 7 takes events until the watermark is at 11.
+    let (results, late) = results_of(window, [&[7, 10, 7, 11, 7], &[32]]);
+    assert_eq!(late, [4]);
+    assert_eq!(
+        results,
+        [
+            (-6, 9, 2, true),
+            (0, 15, 4, false),
+            (6, 21, 4, false),
+            (18, 33, 1, false),
+            (24, 39, 1, false),
+            (30, 45, 1, false),
+        ]
+    );
+}
+
+#[test]
+fn sessions_that_overlap_are_one_wherever_their_events_lie() {
+    let window = Window {
+        name: "visits",
+        shape: Shape::Session { gap_ms: 5_000 },
+        grace_ms: 3_000,
+        ..SHIPPED
+    };
+    // Second 12 is late at watermark 16 only; 5 and 10 are as far apart as two sessions are.
+    let (results, late) = results_of(window, [&[0, 10, 15, 12, 16, 12, 40], &[5, 4, 30, 39]]);
+    assert_eq!(late, [5]);
+    assert_eq!(
+        results,
+        [(0, 10, 3, true), (10, 21, 4, true), (30, 35, 1, true), (39, 45, 2, false),]
+    );
 }
 
 #[test]
@@ -151,7 +219,7 @@ fn the_far_future_is_counted_and_moves_nothing() {
         simulate_one(vec![at(SECONDS + 3_601), at(SECONDS), at(SECONDS + 3_600), at(SECONDS)]);
     assert_eq!(simulated.late.len(), 1, "an hour ahead is not too far");
     assert_eq!(simulated.watermark, Some((SECONDS + 3_600) * 1_000));
-    assert_eq!(simulated.windows.values().sum::<u64>(), 3);
+    assert_eq!(simulated.counted[0].values().sum::<u64>(), 3);
 }
 
 #[test]
@@ -159,9 +227,9 @@ fn without_a_time_the_records_own_counts() {
     let missing = login(json!({"timestamp": "(absent)", "app_version": "(absent)"}));
     let malformed = login(json!({"timestamp": "yesterday"}));
     let simulated = simulate_one(vec![missing, malformed]);
-    let keys: Vec<&str> = simulated.windows.keys().map(|(_, key)| key.as_str()).collect();
+    let keys: Vec<&str> = simulated.counted[0].keys().map(|(.., key)| key.as_str()).collect();
     assert_eq!(keys, [r#""2.3.0""#, "null"]);
-    assert!(simulated.windows.keys().all(|(start, _)| *start == START));
+    assert!(simulated.counted[0].keys().all(|(start, ..)| *start == START));
 }
 
 /// An input with everything in it, and what a faultless pipeline makes of it.
@@ -175,7 +243,7 @@ fn faultless() -> (BTreeMap<i32, Expected>, [Partitions; 4]) {
     }
     values.push(login(json!({"timestamp": SECONDS})));
     values.push(login(json!({"timestamp": SECONDS})));
-    let expected = simulate(&partition(values));
+    let expected = simulate(&partition(values), &[SHIPPED]);
     let simulated = &expected[&0];
     let outputs = (0..).zip(&simulated.outputs).map(|(offset, output)| {
         let mut event = output.value.clone().expect("an event");
@@ -200,6 +268,7 @@ fn faultless() -> (BTreeMap<i32, Expected>, [Partitions; 4]) {
                 value: record.input.value.clone(),
                 headers: vec![
                     header("reason", record.reason.to_owned()),
+                    header("stage", record.stage.to_owned()),
                     header("topic", "user-login".to_owned()),
                     header("partition", "0".to_owned()),
                     header("offset", record.input.offset.to_string()),
@@ -210,10 +279,10 @@ fn faultless() -> (BTreeMap<i32, Expected>, [Partitions; 4]) {
         });
         BTreeMap::from([(0, actual.collect())])
     };
-    let windows = simulated.windows.iter().map(|((start, key), count)| {
+    let windows = simulated.counted[0].iter().map(|((start, end, key), count)| {
         let time = |millis| chrono::DateTime::from_timestamp_millis(millis).expect("in range").to_rfc3339();
         let key: Value = serde_json::from_str(key).expect("JSON");
-        let (start, end) = (time(*start), time(*start + 60_000));
+        let (start, end) = (time(*start), time(*end));
         let record_key = format!("{start}|{}", key.as_str().expect("a text"));
         let value = json!({"window": "counts", "start": start, "end": end, "key": key, "count": count, "final": true});
         Actual {
@@ -241,6 +310,7 @@ fn differences(
     compare_outputs(&expected, &actual[0], noon..=noon + 1_000, promise, &mut found);
     compare_dead_letters("user-login", &expected, &actual[1], promise, &mut found);
     compare_late("user-login", &expected, &actual[2], promise, &mut found);
+    let expected = merge(&expected, &[SHIPPED]).remove(0);
     compare_windows("counts", &expected, &actual[3], all_closed, promise, &mut found);
     found
 }
@@ -288,13 +358,14 @@ fn every_kind_of_mistake_is_told_once() {
 #[test]
 fn what_is_different_is_both_unexpected_and_lost() {
     type Change = fn(&mut Actual);
-    let changes: [(usize, Change); 6] = [
+    let changes: [(usize, Change); 7] = [
         (0, |record| record.key = None),
         (0, |record| record.timestamp += 1),
         (0, |record| record.value = Some(b"{}".to_vec())),
         (1, |record| record.value = None),
         (1, |record| record.headers[0].1 = Some(b"late".to_vec())),
-        (2, |record| record.headers[3].1 = Some(b"0".to_vec())),
+        (2, |record| record.headers[1].1 = Some(b"hops".to_vec())),
+        (2, |record| record.headers[4].1 = Some(b"0".to_vec())),
     ];
     for (topic, change) in changes {
         let changed = |actual: &mut [Partitions; 4]| change(&mut records(actual, topic)[0]);

@@ -22,6 +22,9 @@ pub enum Control {
     /// `no-member-check`: another member id than that under which partitions were assigned is not
     /// looked at (rule 2).
     NoMemberCheck,
+    /// `commit-when-lost`: partitions that the group has taken away without asking are given up like
+    /// any other, with a commit, whoever this member is by then (rule 7).
+    CommitWhenLost,
     /// `timer-by-output`: a commit is due only once there was an output.
     TimerByOutput,
     /// `no-probation`: the errors of new rules are not looked at before a commit.
@@ -49,6 +52,7 @@ fn chosen() -> Option<Control> {
             "keep-producer" => Control::KeepProducer,
             "keep-state" => Control::KeepState,
             "no-member-check" => Control::NoMemberCheck,
+            "commit-when-lost" => Control::CommitWhenLost,
             "timer-by-output" => Control::TimerByOutput,
             "no-probation" => Control::NoProbation,
             "swap-in-transaction" => Control::SwapInTransaction,

@@ -350,6 +350,9 @@ impl Worker {
             match event {
                 Rebalance::Assigned(partitions) => self.take_over(hop, &all(partitions))?,
                 Rebalance::Revoked(partitions) => self.give_up(hop, &all(partitions))?,
+                Rebalance::Lost(partitions) if Control::CommitWhenLost.is_on() => {
+                    self.give_up(hop, &all(partitions))?;
+                }
                 Rebalance::Lost(partitions) => {
                     self.forget(hop, &all(partitions))?;
                     return Err(Failure::Recover("the group went on without this worker".into()));

@@ -213,6 +213,37 @@ fn state_kept_after_a_failed_last_commit_is_noticed() {
     });
 }
 
+/// A member whose heartbeat gets no answer loses its partitions with a transaction open. A broker
+/// refuses what it would commit then, so what counts is whether it asks for it. With the rule goes the
+/// check of the member's id, which it has lost as well.
+#[test]
+fn a_commit_of_partitions_that_are_lost_is_noticed() {
+    Rule::arranged("commit-when-lost").check(|cluster, seed, rule| {
+        let proxy = &cluster.proxies[0];
+        let pipeline = Pipeline::with_input("lost", &cluster.straight(), |text| {
+            // Nothing falls due before the session is over.
+            with_commit_interval(&without_windows(text), "8s")
+                .replace("transaction-timeout = \"10s\"", "transaction-timeout = \"20s\"")
+        });
+        let mut feed = Feed::new(&pipeline, events(seed, FEW));
+        let mut process = pipeline.start_with("a", &proxy.brokers(), &environment(&rule), &[]);
+        pipeline.await_input(&mut process, SOON);
+        let heartbeats = proxy.arm(Cut::Slow { api: api::HEARTBEAT, after: LONGER_THAN_A_SESSION });
+        heartbeats.await_cut(SOON);
+        let asked = proxy.seen(api::TXN_OFFSET_COMMIT);
+        feed.send(FEW / 10);
+        feed.flush();
+        process.await_log("going back to what is committed", SOON);
+        let asked = proxy.seen(api::TXN_OFFSET_COMMIT) - asked;
+        feed.finish();
+        let mut processes = [process];
+        pipeline.await_end(&mut processes, LIVENESS);
+        processes[0].terminate();
+        assert_eq!(pipeline.record_differences(Promise::ExactlyOnce).count(), 0);
+        asked
+    });
+}
+
 /// Waits until outputs are written that are not committed, and no more come.
 fn await_written(pipeline: &Pipeline) {
     let written = || count_uncommitted(&pipeline.settings(), &pipeline.processed());

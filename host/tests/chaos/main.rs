@@ -70,7 +70,7 @@ use reader::Reader;
 use recovery::Times;
 use report::{Outcome, Totals};
 use run::Run;
-use setting::{PACE, PROCESSES_MAX, Setting, events, number};
+use setting::{MORE_WINDOWS, PACE, PROCESSES_MAX, Setting, events, number, with_more_windows};
 use support::comparison::{Differences, Promise};
 use support::feed::Feed;
 use support::open::{Open, compare_open};
@@ -115,22 +115,30 @@ fn chaos_nothing_is_lost_or_repeated_whatever_goes_wrong() {
     assert!(failed.is_empty(), "seeds {failed:?} failed, see above");
 }
 
-fn run_seed(seed: u64, count: u64) -> Outcome {
+fn run_seed(seed: u64, sent: u64) -> Outcome {
     let started = Instant::now();
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let setting = Setting::draw(seed, &mut random);
     println!("seed {seed} begins: {setting}");
     let cluster = Cluster::start(setting.brokers);
     let brokers = cluster.straight();
-    let pipeline = Pipeline::with_partitions("chaos", &brokers, setting.partitions, |text| text);
+    let change = |text: String| with_more_windows(&text);
+    let mut pipeline = Pipeline::with_partitions("chaos", &brokers, setting.partitions, change);
+    pipeline.windows.extend(MORE_WINDOWS);
     pipeline.make_topic(&pipeline.processed(), &[]);
-    pipeline.make_topic(&pipeline.results(), &[]);
+    for window in &pipeline.windows {
+        pipeline.make_topic(&pipeline.results_of(window), &[]);
+    }
     let logs = Logs { seed, cluster: &cluster, pipeline: &pipeline, is_exact: Cell::new(false) };
     let reader = Reader::start(&pipeline, pipeline.processed());
-    let of_results = Reader::start(&pipeline, pipeline.results());
+    let of_results: Vec<Reader> = pipeline
+        .windows
+        .iter()
+        .map(|window| Reader::start(&pipeline, pipeline.results_of(window)))
+        .collect();
     let mut run = Run::start(&cluster, &pipeline, &setting, random);
-    let mut feed = Feed::new(&pipeline, events(seed, count));
-    under_load(&mut feed, || run.drive(Instant::now() + Duration::from_secs(count / PACE)));
+    let mut feed = Feed::new(&pipeline, events(seed, sent));
+    under_load(&mut feed, || run.drive(Instant::now() + Duration::from_secs(sent / PACE)));
     let (mut processes, past) = run.into_processes();
     pipeline.await_end(&mut processes, LIVENESS.saturating_sub(past.mended.elapsed()));
     let drained = past.mended.elapsed();
@@ -141,14 +149,19 @@ fn run_seed(seed: u64, count: u64) -> Outcome {
     assert!(past.slowest_stop <= STOP_MAX, "SIGTERM to the end: {:?}", past.slowest_stop);
     let mut differences = pipeline.differences(Promise::ExactlyOnce);
     differences.append(open);
-    of_results.compare(&records(&pipeline, &pipeline.results()), BEHIND, &mut differences);
+    let mut results = 0;
+    for (window, reader) in pipeline.windows.iter().zip(of_results) {
+        let there = records(&pipeline, &pipeline.results_of(window));
+        results += count(&there);
+        reader.compare(&there, BEHIND, &mut differences);
+    }
     let there = records(&pipeline, &pipeline.processed());
     let seen = reader.compare(&there, BEHIND, &mut differences);
-    let committed: u64 = there.values().map(|records| records.len() as u64).sum();
     let written = count_uncommitted(&pipeline.settings(), &pipeline.processed());
     let names = names();
     let outcome = Outcome {
         records: feed.sent(),
+        results,
         took: started.elapsed(),
         drained,
         faults: past.counts,
@@ -156,7 +169,7 @@ fn run_seed(seed: u64, count: u64) -> Outcome {
             &names.iter().map(String::as_str).collect::<Vec<_>>(),
             "going back to what is committed",
         ),
-        aborted_records: written.saturating_sub(committed),
+        aborted_records: written.saturating_sub(count(&there)),
         ended: past.ended,
         slowest_stop: past.slowest_stop,
         times: Times::of(&past.struck, &seen),
@@ -220,6 +233,10 @@ fn under_load(feed: &mut Feed, run: impl FnOnce()) {
             resume_unwind(failure);
         }
     });
+}
+
+fn count(records: &BTreeMap<i32, Vec<Read>>) -> u64 {
+    records.values().map(|of_partition| of_partition.len() as u64).sum()
 }
 
 fn records(pipeline: &Pipeline, topic: &str) -> BTreeMap<i32, Vec<Read>> {

@@ -21,6 +21,9 @@ use crate::support::{Read, unique};
 
 /// How often it looks whether it is to end.
 const LOOK: Duration = Duration::from_millis(50);
+/// After so long without a record it goes on with a new client: one that has found a topic's partitions
+/// unknown, which a broker says that is coming up, may look for them minutes later only.
+const SILENT: Duration = Duration::from_secs(5);
 
 /// A record as it came.
 #[derive(Clone, Copy, Debug)]
@@ -53,17 +56,26 @@ pub struct Reader {
 impl Reader {
     /// Reads a topic of a pipeline from its start; it must be there.
     pub fn start(pipeline: &Pipeline, topic: String) -> Reader {
-        let consumer = consumer(pipeline);
         let (seen, stop) = (Arc::<Mutex<All>>::default(), Arc::<AtomicBool>::default());
         let (into, until) = (seen.clone(), stop.clone());
-        let (read, partitions) = (topic.clone(), pipeline.partitions);
-        assign(&consumer, &read, partitions, &All::new());
+        let (brokers, partitions) = (pipeline.brokers.clone(), pipeline.partitions);
+        let read = topic.clone();
         let thread = thread::spawn(move || {
+            let anew = || {
+                let consumer = consumer(&brokers);
+                assign(&consumer, &read, partitions, &into.lock().unwrap());
+                consumer
+            };
+            let (mut consumer, mut last) = (anew(), Instant::now());
             while !until.load(Ordering::Relaxed) {
+                if last.elapsed() > SILENT {
+                    (consumer, last) = (anew(), Instant::now());
+                }
                 match consumer.poll(LOOK) {
                     Some(Ok(message)) => {
                         let one = look_at(&message);
                         into.lock().unwrap().entry(message.partition()).or_default().push(one);
+                        last = Instant::now();
                     }
                     // librdkafka may take the crash of a broker for a loss of records, and reads the
                     // partition no more; left to itself it would go on at the end.
@@ -115,9 +127,9 @@ impl Drop for Reader {
     }
 }
 
-fn consumer(pipeline: &Pipeline) -> BaseConsumer {
+fn consumer(brokers: &str) -> BaseConsumer {
     ClientConfig::new()
-        .set("bootstrap.servers", &pipeline.brokers)
+        .set("bootstrap.servers", brokers)
         .set("group.id", unique("onlooker"))
         .set("enable.auto.commit", "false")
         .set("isolation.level", "read_committed")

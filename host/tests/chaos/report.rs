@@ -12,6 +12,8 @@ use crate::support::comparison::{Differences, Kind};
 pub struct Outcome {
     pub setting: Setting,
     pub records: u64,
+    /// What came out of the windows.
+    pub results: u64,
     pub took: Duration,
     /// From the last fault to everything committed and merged.
     pub drained: Duration,
@@ -29,7 +31,7 @@ pub struct Outcome {
 impl Outcome {
     /// One line.
     pub fn line(&self, seed: u64) -> String {
-        let Outcome { setting, records, recoveries, aborted_records, .. } = self;
+        let Outcome { setting, records, results, recoveries, aborted_records, .. } = self;
         let (took, drained) = (self.took.as_secs(), self.drained.as_secs_f64());
         let of = |kind| self.differences.of(kind);
         let ended: Vec<String> =
@@ -40,7 +42,7 @@ impl Outcome {
             .map(|(what, _, half, most)| format!("{what} {half}/{most} ms"))
             .collect();
         format!(
-            "seed {seed}: {setting}; {records} records, {took} s, drained in {drained:.1} s; \
+            "seed {seed}: {setting}; {records} records, {results} results of windows, {took} s, drained in {drained:.1} s; \
              {faults}; {ended}{recoveries} recoveries, {aborted_records} output records aborted, \
              SIGTERM to end at most {stop:.1} s; \
              lost {lost}, duplicated {repeated}, out of order {order}, unexpected {unexpected}, \
@@ -64,6 +66,7 @@ impl Outcome {
 pub struct Totals {
     seeds: u64,
     records: u64,
+    results: u64,
     faults: Counts,
     recoveries: usize,
     aborted_records: u64,
@@ -77,6 +80,7 @@ impl Totals {
     pub fn add(&mut self, outcome: Outcome) {
         self.seeds += 1;
         self.records += outcome.records;
+        self.results += outcome.results;
         self.faults.add_all(&outcome.faults);
         self.recoveries += outcome.recoveries;
         self.aborted_records += outcome.aborted_records;
@@ -92,7 +96,7 @@ impl Totals {
     pub fn tables(&self) -> String {
         let of = |kind| self.by_kind.get(&kind).copied().unwrap_or_default();
         let mut text = format!(
-            "\n{seeds} seeds, {records} records: {faults}\n\n\
+            "\n{seeds} seeds, {records} records, {results} results of windows: {faults}\n\n\
              | | |\n|---|--:|\n\
              | lost | {lost} |\n| duplicated | {repeated} |\n| out of order | {order} |\n\
              | unexpected | {unexpected} |\n| windows wrong | {windows} |\n\
@@ -104,6 +108,7 @@ impl Totals {
              | recovery after | partitions | p50 | p99 |\n|---|--:|--:|--:|\n",
             seeds = self.seeds,
             records = self.records,
+            results = self.results,
             faults = self.faults,
             lost = of(Kind::Lost),
             repeated = of(Kind::Repeated),

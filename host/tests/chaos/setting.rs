@@ -8,6 +8,7 @@ use host::demo::generate::{Mix, Spec};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng as _;
 
+use crate::support::counting::{Shape, Window};
 use crate::support::mix;
 
 /// Events a second of the wall clock; slow enough for the faults to come while they flow.
@@ -17,6 +18,50 @@ const EVENT_RATE: u32 = 500;
 /// The most processes that a run has at a time.
 pub const PROCESSES_MAX: usize = 6;
 const PARTITIONS_MAX: u32 = 64;
+
+/// Windows of the other shapes, beside the shipped one: overlapping ones, and sessions that many
+/// partitions and instances make a part of each.
+pub const MORE_WINDOWS: [Window; 2] = [
+    Window {
+        name: "hops",
+        shape: Shape::Hopping { size_ms: 15_000, every_ms: 6_000 },
+        grace_ms: 2_000,
+        by: &["device_category"],
+    },
+    Window {
+        name: "visits",
+        shape: Shape::Session { gap_ms: 1_000 },
+        grace_ms: 1_000,
+        by: &["app_version", "locale"],
+    },
+];
+
+/// The same as text.
+const MORE_TEXT: &str = r#"
+[[window]]
+name = "hops"
+size = "15s"
+every = "6s"
+grace = "2s"
+by = "/device_category"
+time = { field = "/timestamp" }
+idle = "1h"
+
+[[window]]
+name = "visits"
+gap = "1s"
+grace = "1s"
+by = ["/app_version", "/locale"]
+time = { field = "/timestamp" }
+idle = "1h"
+
+[sink]"#;
+
+/// A `pipeline.toml` with these as well.
+pub fn with_more_windows(text: &str) -> String {
+    assert!(text.contains("\n[sink]"));
+    text.replacen("\n[sink]", MORE_TEXT, 1)
+}
 
 /// A number below `bound`.
 pub fn below(random: &mut ChaCha8Rng, bound: u32) -> u32 {

@@ -8,8 +8,8 @@ use host::demo::generate::{Generator, Spec};
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
+use super::counting::{GRACE_MS, WINDOW_MS};
 use super::pipeline::{Pipeline, event, key_in};
-use super::simulation::{GRACE_MS, WINDOW_MS};
 
 /// Generated events, on their way into a pipeline's input.
 pub struct Feed {

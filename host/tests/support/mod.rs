@@ -5,6 +5,7 @@
 
 pub mod broker;
 pub mod comparison;
+pub mod counting;
 pub mod feed;
 pub mod open;
 pub mod pipeline;

@@ -29,7 +29,7 @@ impl Pipeline {
         let looks: Value = serde_json::from_slice(&output.stdout).unwrap();
         let expected = self.expected();
         let mut differences = Differences::default();
-        compare_open(&open_by_records(&expected), &open_as_shown(&looks[0]), &mut differences);
+        compare_open(&self.open_by_records(&expected), &open_as_shown(&looks[0]), &mut differences);
         for (partition, expected) in &expected {
             let shown =
                 looks[0]["partitions"][*partition as usize]["watermark"].as_str().map(millis);
@@ -40,6 +40,19 @@ impl Pipeline {
             }
         }
         differences
+    }
+
+    fn open_by_records(&self, expected: &BTreeMap<i32, Expected>) -> Open {
+        let mut open = Open::new();
+        for ((start, _, key), (count, is_final)) in
+            simulation::merge(expected, &self.windows).remove(0)
+        {
+            if !is_final {
+                let group = serde_json::from_str::<String>(&key).unwrap_or(key);
+                *open.entry(start).or_default().entry(group).or_default() += count;
+            }
+        }
+        open
     }
 }
 
@@ -56,17 +69,6 @@ pub fn compare_open(expected: &Open, shown: &Open, differences: &mut Differences
     for start in shown.keys().filter(|start| !expected.contains_key(start)) {
         differences.add(Kind::Window, || format!("the window at {start} is open"));
     }
-}
-
-fn open_by_records(expected: &BTreeMap<i32, Expected>) -> Open {
-    let mut open = Open::new();
-    for ((start, key), (count, is_final)) in simulation::merge(expected) {
-        if !is_final {
-            let group = serde_json::from_str::<String>(&key).unwrap_or(key);
-            *open.entry(start).or_default().entry(group).or_default() += count;
-        }
-    }
-    open
 }
 
 fn open_as_shown(look: &Value) -> Open {

@@ -22,8 +22,9 @@ use super::comparison::{
     Actual, Differences, Partitions, Promise, compare_dead_letters, compare_late, compare_outputs,
     compare_windows,
 };
+use super::counting::{SHIPPED as SHIPPED_WINDOW, Window};
 use super::process::Process;
-use super::simulation::{Expected, Input, simulate};
+use super::simulation::{Expected, Input, merge, simulate};
 use super::{Read, SOON, read_topic, settings, unique};
 
 /// The `pipeline.toml` that ships.
@@ -38,6 +39,8 @@ pub struct Pipeline {
     pub brokers: String,
     /// Of every topic.
     pub partitions: i32,
+    /// Those that are compared: the shipped one is.
+    pub windows: Vec<Window>,
     folder: TempDir,
     started_ms: i64,
 }
@@ -55,7 +58,8 @@ impl Pipeline {
         fs::write(folder.path().join("plugins/pipeline.toml"), change(text)).unwrap();
         let started_ms = Utc::now().timestamp_millis();
         let (brokers, partitions) = (brokers.to_owned(), PARTITIONS);
-        Pipeline { name, brokers, partitions, folder, started_ms }
+        let windows = vec![SHIPPED_WINDOW];
+        Pipeline { name, brokers, partitions, windows, folder, started_ms }
     }
 
     /// The same with its input topic made, for a test that writes before it starts anything.
@@ -138,9 +142,14 @@ impl Pipeline {
         format!("{}-dead-letters", self.name)
     }
 
-    /// Where the results of its window go.
+    /// Where the results of the shipped window go.
     pub fn results(&self) -> String {
-        format!("{}-counts", self.name)
+        self.results_of(&SHIPPED_WINDOW)
+    }
+
+    /// Where the results of a window go.
+    pub fn results_of(&self, window: &Window) -> String {
+        format!("{}-{}", self.name, window.name)
     }
 
     /// Where deltas of its window go.
@@ -347,8 +356,10 @@ impl Pipeline {
         let to = &mut differences;
         let late = self.actual(&format!("{}-late", self.name));
         compare_late(&self.name, &expected, &late, promise, to);
-        let windows = self.actual(&self.results());
-        compare_windows("counts", &expected, &windows, false, promise, to);
+        for (window, expected) in self.windows.iter().zip(merge(&expected, &self.windows)) {
+            let results = self.actual(&self.results_of(window));
+            compare_windows(window.name, &expected, &results, false, promise, to);
+        }
         differences
     }
 
@@ -373,7 +384,7 @@ impl Pipeline {
         let input = read_topic(&self.settings(), &self.name, self.partitions).into_iter();
         let input = input
             .map(|(partition, records)| (partition, records.into_iter().map(input_of).collect()));
-        simulate(&input.collect())
+        simulate(&input.collect(), &self.windows)
     }
 
     fn actual(&self, topic: &str) -> Partitions {

@@ -16,6 +16,7 @@ pub mod api {
     pub const FETCH: i16 = 1;
     pub const OFFSET_COMMIT: i16 = 8;
     pub const JOIN_GROUP: i16 = 11;
+    pub const HEARTBEAT: i16 = 12;
     pub const SYNC_GROUP: i16 = 14;
     pub const API_VERSIONS: i16 = 18;
     pub const ADD_PARTITIONS_TO_TXN: i16 = 24;
@@ -82,6 +83,8 @@ impl Armed {
 #[derive(Default)]
 struct State {
     armed: Mutex<Vec<(Fault, Sender<()>)>>,
+    /// How many requests of each kind came.
+    seen: Mutex<BTreeMap<i16, u64>>,
     /// The newest version of each kind of request that clients are told of.
     newest: Mutex<BTreeMap<i16, i16>>,
     /// Connections, by number; those that ended are not kept.
@@ -150,6 +153,11 @@ impl Proxy {
     /// Takes back what has not struck yet.
     pub fn disarm(&self) {
         self.state.armed.lock().unwrap().clear();
+    }
+
+    /// How many requests of a kind came so far.
+    pub fn seen(&self, api: i16) -> u64 {
+        self.state.seen.lock().unwrap().get(&api).copied().unwrap_or(0)
     }
 
     /// Stands for a broker that knows a kind of request up to this version only.
@@ -249,6 +257,7 @@ fn requests(
             let version = i16::from_be_bytes([request[6], request[7]]);
             marks.versions.lock().unwrap().insert(correlation(&request, 8), version);
         }
+        *state.seen.lock().unwrap().entry(key).or_default() += 1;
         let mut armed = state.armed.lock().unwrap();
         let hit = armed.iter().position(|(fault, _)| fault.api() == key).map(|at| armed.remove(at));
         drop(armed);

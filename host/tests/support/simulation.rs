@@ -12,12 +12,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value, json};
 
-/// The window of the shipped `pipeline.toml`.
-pub const WINDOW_MS: i64 = 60_000;
-/// Its grace.
-pub const GRACE_MS: i64 = 5_000;
-/// Its `future-max`.
-pub const FUTURE_MAX_MS: i64 = 3_600_000;
+use super::counting::{FUTURE_MAX_MS, Pieces, Results, Window};
 
 /// A record of the input topic.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +41,8 @@ pub struct SetAside {
     pub input: Input,
     /// `invalid-json` or `late`.
     pub reason: &'static str,
+    /// The stage, or the window.
+    pub stage: &'static str,
 }
 
 /// What must come out of one input partition.
@@ -55,40 +52,33 @@ pub struct Expected {
     pub outputs: Vec<Output>,
     /// In order.
     pub dead_letters: Vec<SetAside>,
-    /// In order.
+    /// In order, for each window.
     pub late: Vec<SetAside>,
-    /// Window start and key (as JSON text) to the count.
-    pub windows: BTreeMap<(i64, String), u64>,
-    /// The greatest event time that moved the watermark. A window whose end and grace lie behind it
-    /// is closed because of the records alone; the others only when the partition falls silent.
+    /// Of each window.
+    pub counted: Vec<Pieces>,
+    /// The greatest event time that moved the watermark. What lies far enough behind it is closed
+    /// because of the records alone; the others only when the partition falls silent.
     pub watermark: Option<i64>,
 }
 
-impl Expected {
-    /// Whether the records alone close the window that starts there.
-    pub fn is_closed(&self, start: i64) -> bool {
-        self.watermark.is_some_and(|watermark| start + WINDOW_MS + GRACE_MS <= watermark)
-    }
-}
-
-/// What must come out of a window over all partitions: its start and key (as JSON text), the count, and
-/// whether records alone make it final: those of every partition lie far enough behind its end.
-pub fn merge(expected: &BTreeMap<i32, Expected>) -> BTreeMap<(i64, String), (u64, bool)> {
-    let mut merged: BTreeMap<(i64, String), (u64, bool)> = BTreeMap::new();
-    for ((start, key), count) in expected.values().flat_map(|one| &one.windows) {
-        let is_final = expected.values().all(|one| one.is_closed(*start));
-        merged.entry((*start, key.clone())).or_insert((0, is_final)).0 += count;
-    }
-    merged
+/// What must come out of each window over all partitions.
+pub fn merge(expected: &BTreeMap<i32, Expected>, windows: &[Window]) -> Vec<Results> {
+    let of = |(at, window): (usize, &Window)| {
+        window.results(expected.values().map(|one| (&one.counted[at], one.watermark)))
+    };
+    windows.iter().enumerate().map(of).collect()
 }
 
 /// What must come out of an input: its partitions, each in the order of its offsets.
-pub fn simulate(input: &BTreeMap<i32, Vec<Input>>) -> BTreeMap<i32, Expected> {
-    input.iter().map(|(&partition, records)| (partition, simulate_partition(records))).collect()
+pub fn simulate(input: &BTreeMap<i32, Vec<Input>>, windows: &[Window]) -> BTreeMap<i32, Expected> {
+    let simulated =
+        input.iter().map(|(&partition, records)| (partition, simulate_partition(records, windows)));
+    simulated.collect()
 }
 
-fn simulate_partition(records: &[Input]) -> Expected {
-    let mut expected = Expected::default();
+fn simulate_partition(records: &[Input], windows: &[Window]) -> Expected {
+    let mut expected =
+        Expected { counted: vec![Pieces::new(); windows.len()], ..Expected::default() };
     for record in records {
         let Some(value) = &record.value else {
             // A tombstone passes by stages and windows.
@@ -97,15 +87,14 @@ fn simulate_partition(records: &[Input]) -> Expected {
         };
         let Ok(event) = serde_json::from_slice::<Map<String, Value>>(value) else {
             let input = record.clone();
-            expected.dead_letters.push(SetAside { input, reason: "invalid-json" });
+            expected.dead_letters.push(SetAside { input, reason: "invalid-json", stage: "decode" });
             continue;
         };
-        // Event time and key of the window: before a rule can have rewritten them.
+        // Before a rule can have rewritten it.
         let time = event_time(&event).unwrap_or(record.timestamp);
         let Some(processed) = process(event) else { continue };
-        let key = processed.get("app_version").unwrap_or(&Value::Null).to_string();
+        count(&mut expected, windows, record, time, &processed);
         expected.outputs.push(output(record, Some(Value::Object(processed))));
-        count(&mut expected, record, time, key);
     }
     expected
 }
@@ -193,13 +182,22 @@ fn event_time(event: &Map<String, Value>) -> Option<i64> {
 }
 
 /// Counts one event that passed the stages, or finds it late.
-fn count(expected: &mut Expected, record: &Input, time: i64, key: String) {
-    let start = time.div_euclid(WINDOW_MS) * WINDOW_MS;
-    if expected.is_closed(start) {
-        expected.late.push(SetAside { input: record.clone(), reason: "late" });
-        return;
+fn count(
+    expected: &mut Expected,
+    windows: &[Window],
+    record: &Input,
+    time: i64,
+    event: &Map<String, Value>,
+) {
+    for (window, counted) in windows.iter().zip(&mut expected.counted) {
+        if expected.watermark.is_some_and(|watermark| window.is_late(time, watermark)) {
+            let (input, stage) = (record.clone(), window.name);
+            expected.late.push(SetAside { input, reason: "late", stage });
+        } else {
+            let (start, end) = window.piece_of(time);
+            *counted.entry((start, end, window.group_of(event))).or_default() += 1;
+        }
     }
-    *expected.windows.entry((start, key)).or_default() += 1;
     let is_future = time > record.timestamp + FUTURE_MAX_MS;
     if !is_future && expected.watermark.is_none_or(|watermark| time > watermark) {
         expected.watermark = Some(time);
