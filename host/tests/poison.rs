@@ -296,7 +296,7 @@ fn at_least_once_loses_nothing() {
     let mut processes = [process];
     pipeline.await_end(&mut processes, LIVENESS);
     processes[0].terminate();
-    pipeline.differences(Promise::AtLeastOnce).assert_none();
+    pipeline.differences(Promise::AtLeastOnceCrashed).assert_none();
 }
 
 /// What a crash leaves that falls between what the windows have counted and the offset.
@@ -346,7 +346,8 @@ fn at_least_once_keeps_the_state_of_a_window_until_its_result_is_written() {
     let mut processes = [pipeline.start("a", &at_least_once)];
     pipeline.await_end(&mut processes, LIVENESS);
     processes[0].terminate();
-    pipeline.differences(Promise::AtLeastOnce).assert_none();
+    // It ended in the middle of writing what the windows hold.
+    pipeline.differences(Promise::AtLeastOnceCrashed).assert_none();
 }
 
 /// One event for each partition, with its note and time.
