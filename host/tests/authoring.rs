@@ -46,6 +46,10 @@ fn nothing_is_overwritten_and_every_mistake_is_one_sentence() {
     let said = ["src/lib.rs:1", "nothing was built: `cargo build", "failed, as it says above"];
     refused(&["plugin", "build", "plugins/mine"], 1, &said);
     assert!(!path.join("plugins/mine.wasm").exists());
+    fs::write(path.join("plugins/theirs.wasm"), "").unwrap();
+    let there =
+        ["plugins/theirs.wasm is there already, and building the new plugin would replace it"];
+    refused(&["plugin", "new", "theirs", "--lang", "c"], 2, &there);
     fs::remove_file(path.join("plugins/mine/plugin.toml")).unwrap();
     refused(&["plugin", "build", "plugins/mine"], 2, &["there is no", "`host plugin new` begins"]);
     // Nobody may write below a file, not even root.
@@ -60,12 +64,30 @@ fn nothing_is_overwritten_and_every_mistake_is_one_sentence() {
 }
 
 #[test]
+fn within_a_pipelines_folder_that_is_the_one_that_is_meant() {
+    let folder = TempDir::new().unwrap();
+    run_in(folder.path(), &["init", "own", "--topic", "orders"], 0);
+    let own = folder.path().join("own");
+    let (stdout, _) = run_in(&own, &["check"], 0);
+    assert_holds(&stdout, &["source        orders\n"]);
+    let (stdout, _) = run_in(&own, &["plugin", "new", "mine", "--lang", "c"], 0);
+    assert_holds(&stdout, &["./mine/rule.c is the place to write"]);
+    let (_, stderr) = run_in(&own, &["plugin", "new", "filter", "--lang", "c"], 2);
+    assert_holds(&stderr, &["./filter.wasm is there already"]);
+    let (_, stderr) = run_in(folder.path(), &["try", "--plugins", "owm"], 2);
+    assert_holds(&stderr, &["--plugins owm: there is no such folder"]);
+    fs::write(folder.path().join("afile"), "").unwrap();
+    let (_, stderr) = run_in(folder.path(), &["init", "afile"], 2);
+    assert_holds(&stderr, &["afile is a file: give a folder"]);
+}
+
+#[test]
 fn a_missing_tool_is_named_with_what_gets_it() {
     let folder = TempDir::new().unwrap();
     for (language, tool, get) in [
         ("rust", "cargo", "run `curl -sSf https://sh.rustup.rs | sh -s -- --target wasm32"),
         ("go", "go", "run `curl -sSfL https://go.dev/dl/go1."),
-        ("javascript", "npm", "run `curl -sSfL https://nodejs.org/dist/v"),
+        ("javascript", "node", "run `curl -sSfL https://nodejs.org/dist/v"),
         ("python", "python3", "run `curl -LsSf https://astral.sh/uv/install.sh | sh &&"),
         ("c", "a C compiler", "run `python3 -m pip install ziglang`"),
     ] {
@@ -104,6 +126,15 @@ fn another_language_is_built_with_a_command_of_its_own() {
         let row = stdout.lines().find(|line| line.starts_with("mine")).unwrap();
         assert_holds(row, &["rule", "COBOL"]);
     }
+    // By its source's folder as well.
+    let (stdout, _) = run_in(path, &["plugin", "inspect", "plugins/mine"], 0);
+    assert_holds(&stdout, &["plugins/mine.wasm"]);
+    let before = fs::read(path.join("plugins/mine.wasm")).unwrap();
+    let traps = rule_core("unreachable", ANSWER, "", "");
+    fs::write(dir.join("traps"), wat::parse_str(&traps).unwrap()).unwrap();
+    let (_, stderr) = build("cp", "traps", 1);
+    assert_holds(&stderr, &["nothing was put into the folder: it does not start: "]);
+    assert_eq!(fs::read(path.join("plugins/mine.wasm")).unwrap(), before);
     let (_, stderr) = build("cp", "text", 1);
     assert_holds(&stderr, &["nothing was built: making a component: "]);
     let (_, stderr) = build("cp", "nothing", 1);
@@ -124,7 +155,7 @@ fn a_missing_tool_is_got_with_the_package_manager_that_is_there() {
     let output = command.output().unwrap();
     assert_eq!(output.status.code(), Some(3));
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_holds(&stderr, &["npm is missing, which plugins in JavaScript are built with: run `"]);
+    assert_holds(&stderr, &["node is missing, which plugins in JavaScript are built with: run `"]);
     assert_holds(&stderr, &["apk add nodejs npm`"]);
 }
 

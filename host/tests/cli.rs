@@ -302,7 +302,8 @@ fn init_begins_a_pipeline_of_ones_own_and_overwrites_nothing() {
         "written        own/plugins/pipeline.toml\n",
         "own/plugins/filter.wasm",
         "written        own/plugins/my-rule\n",
-        "host plugin build own/plugins/my-rule\n",
+        "host plugin build own/plugins/my-rule, host plugin test own/plugins/my-rule, and in\n",
+        "own/plugins/pipeline.toml, where it belongs: [[stage]] plugin = \"my-rule\"\n",
     ];
     check(&mut init(&["--lang", "go"]), 0, &expected, &[]);
     let source = folder.path().join("own/plugins/my-rule/rule.go");

@@ -7,7 +7,9 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use host::authoring::Project;
 use host::offline::{Case, Subject};
+use host::plugin::World;
 use host::plugin::defaults::DEFAULTS;
 use serde_json::Value;
 use support::process::{assert_holds, run_in};
@@ -16,8 +18,10 @@ use tempfile::TempDir;
 #[test]
 fn every_case_of_the_default_plugins_passes() {
     for (name, _) in DEFAULTS {
-        let subject = Subject::load(name, None).unwrap();
+        let subject = Subject::load(name, None, None).unwrap();
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins").join(name);
+        let project = Project::open(&folder).unwrap();
+        assert_eq!((project.name.as_str(), project.world), (*name, World::Rule));
         let mut count = 0;
         for entry in fs::read_dir(folder.join("cases")).unwrap() {
             let case = Case::read(&entry.unwrap().path()).unwrap();

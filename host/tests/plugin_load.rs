@@ -151,7 +151,7 @@ fn a_plugin_for_another_version_names_both() {
     check(
         &rule_of("0.2.0"),
         "built for pipeline:plugin/rules@0.2.0, but this host speaks version 0.1.0: build it again \
-         with the wit/ of this host",
+         in a folder that `host plugin new` of this host makes, which has its wit/",
     );
 }
 

@@ -70,6 +70,8 @@ fn what_passes_all_stages_comes_out_and_the_rest_is_counted() {
     let counts = "in 4 · out 2 · dropped 1 (filter 1) · dead letters 1 (invalid-json 1) in ";
     assert!(stderr.contains(counts), "{stderr}");
     assert!(stderr.contains("first invalid-json: line 4: decode: invalid JSON"), "{stderr}");
+    let shipped = "plugins/pipeline.toml is not there: these are the stages that ship\n";
+    assert!(stderr.starts_with(shipped), "{stderr}");
 
     let (_, stderr) = check(folder.path(), &["--fail", "--json"], EVENTS, 1);
     let counts: Value = serde_json::from_str(stderr.lines().next().unwrap()).unwrap();
@@ -180,6 +182,9 @@ fn what_is_wrong_is_code_2_and_what_would_stop_the_pipeline_code_1() {
     let path = folder.path();
     let (_, stderr) = check(path, &["--plugin", "nope"], "", 2);
     assert!(stderr.contains("there is neither nope nor plugins/nope.wasm"), "{stderr}");
+    fs::write(path.join("text.wasm"), "text").unwrap();
+    let (_, stderr) = check(path, &["--plugin", "text.wasm"], "", 2);
+    assert!(stderr.starts_with("error: it is no plugin of this host's: text.wasm: "), "{stderr}");
     let (_, stderr) = check(path, &["--plugin", "filter", "--settings", r#"{"kep":1}"#], "", 2);
     assert!(stderr.contains("did you mean `keep`?"), "{stderr}");
     let (_, stderr) = check(path, &["--settings", "{}"], "", 2);

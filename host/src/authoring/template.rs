@@ -20,6 +20,13 @@ pub enum NewError {
     /// Something is there.
     #[error("{} is there already: nothing was written; give another name", .0.display())]
     There(PathBuf),
+    /// A component that no source beside it made.
+    #[error(
+        "{} is there already, and building the new plugin would replace it: give another name, or take \
+         that file away",
+        .0.display()
+    )]
+    Component(PathBuf),
     /// The file system says no.
     #[error("writing {}", path.display())]
     Io {
@@ -47,6 +54,10 @@ pub fn lay_down(
         return Err(NewError::Name(name.to_owned()));
     }
     let dir = folder.join(name);
+    let component = folder.join(format!("{name}.wasm"));
+    if component.exists() && !dir.exists() {
+        return Err(NewError::Component(component));
+    }
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| NewError::Io { path, source }

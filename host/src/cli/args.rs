@@ -1,8 +1,9 @@
 //! Flags that several commands share. Each has an environment variable: `HOST_` and its name.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -10,7 +11,7 @@ use clap::{Args, ValueEnum};
 use super::address::admin;
 use super::connect::ConnectArgs;
 use super::reset::ResetArgs;
-use crate::config::{Mode, Overrides, StartAt};
+use crate::config::{FILE_NAME, Mode, Overrides, StartAt};
 
 /// How much and in which form is logged.
 #[derive(Args, Clone, Debug)]
@@ -48,9 +49,23 @@ pub const PLUGINS_DEFAULT: &str = "plugins";
 /// Where the pipeline is described.
 #[derive(Args, Clone, Debug)]
 pub struct PluginsArgs {
-    /// The folder with pipeline.toml and the plugins' .wasm files
-    #[arg(long, env = "HOST_PLUGINS", value_name = "FOLDER", default_value = PLUGINS_DEFAULT)]
+    /// The folder with pipeline.toml and the plugins' .wasm files; this one, if it has a pipeline.toml
+    /// and no `plugins`
+    #[arg(
+        long,
+        env = "HOST_PLUGINS",
+        value_name = "FOLDER",
+        default_value = PLUGINS_DEFAULT,
+        value_parser = plugins_folder
+    )]
     pub plugins: PathBuf,
+}
+
+/// Someone who works within a pipeline's folder means that.
+fn plugins_folder(text: &str) -> Result<PathBuf, Infallible> {
+    let folder = PathBuf::from(text);
+    let is_within = text == PLUGINS_DEFAULT && !folder.exists() && Path::new(FILE_NAME).is_file();
+    Ok(if is_within { PathBuf::from(".") } else { folder })
 }
 
 /// Where a host keeps what it needs from one start to the next.
@@ -59,6 +74,14 @@ pub struct StateArgs {
     /// The state folder that the pipeline has
     #[arg(long, env = "HOST_STATE_DIR", value_name = "FOLDER", default_value = ".host")]
     pub state_dir: PathBuf,
+}
+
+impl StateArgs {
+    /// The folder, if it is there: looking at plugins and trying them makes none, but takes what is
+    /// compiled from one, and keeps it there.
+    pub fn existing(&self) -> Option<&Path> {
+        self.state_dir.is_dir().then_some(&*self.state_dir)
+    }
 }
 
 /// Records that rules must cope with.

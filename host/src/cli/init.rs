@@ -9,6 +9,7 @@ use serde_json::json;
 use super::args::{PLUGINS_DEFAULT, StateArgs};
 use super::exit::{Exit, Failure};
 use crate::authoring::{Language, NewError, lay_down};
+use crate::config::FILE_NAME;
 use crate::plugin::World;
 use crate::plugin::defaults::{Action, PIPELINE_TOML, begin};
 
@@ -20,8 +21,10 @@ Examples:
   host init
   host init orders/ --topic orders --lang python
 
-The rule's folder is as `host plugin new` makes it; it is no stage yet. What is there already stays as it is. `host run --plugins FOLDER` runs the pipeline, and `host \
-try --plugins FOLDER` is its stages in a pipe, without Kafka.
+The rule's folder is as `host plugin new` makes it; it is no stage yet. What is there already \
+stays as it is; what was laid down is remembered in the state folder. `host run --plugins FOLDER` \
+runs the pipeline, and `host try --plugins FOLDER` is its stages in a pipe, without Kafka. Within \
+the folder neither needs --plugins.
 
 Exit codes:
   0  done, also where all was there already
@@ -62,12 +65,16 @@ fn topic(text: &str) -> Result<String, String> {
 
 /// Runs the command.
 pub fn run(args: &InitArgs) -> anyhow::Result<()> {
+    if args.dir.exists() && !args.dir.is_dir() {
+        let text = format!("{} is a file: give a folder", args.dir.display());
+        return Err(Failure::new(Exit::Input, text).into());
+    }
     let text = PIPELINE_TOML.replace(TOPIC, &args.topic);
     let files = begin(&args.dir, &args.state.state_dir, &text)?;
     let rule = args.dir.join(RULE);
     let began = match lay_down(&args.dir, RULE, args.lang, World::Rule) {
         Ok(_) => Action::Written,
-        Err(NewError::There(_)) => Action::Kept,
+        Err(NewError::There(_) | NewError::Component(_)) => Action::Kept,
         Err(error) => {
             return Err(Failure::because(Exit::Environment, "beginning a rule", error).into());
         }
@@ -92,6 +99,11 @@ pub fn run(args: &InitArgs) -> anyhow::Result<()> {
     }
     let folder = args.dir.display();
     writeln!(stdout, "next: host check --plugins {folder}, host run --plugins {folder}")?;
-    writeln!(stdout, "a rule of your own: host plugin build {}", rule.display())?;
+    let rule = rule.display();
+    writeln!(
+        stdout,
+        "a rule of your own: host plugin build {rule}, host plugin test {rule}, and in"
+    )?;
+    writeln!(stdout, "{folder}/{FILE_NAME}, where it belongs: [[stage]] plugin = \"{RULE}\"")?;
     Ok(())
 }

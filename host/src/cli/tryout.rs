@@ -12,11 +12,11 @@ use anyhow::Result;
 use clap::Args;
 use indicatif::{HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::args::PluginsArgs;
+use super::args::{PluginsArgs, StateArgs};
 use super::exit::{Exit, Failure};
 use super::generate::{rate, start};
-use super::plugin::{Object, draft, file, object, stem};
-use crate::config::{Against, GivenSettings};
+use super::plugin::{Object, draft, expect_folder, file, no_such, object, stem};
+use crate::config::{Against, FILE_NAME, GivenSettings};
 use crate::demo::view::harmless;
 use crate::offline::{
     Became, Change, Counts, Did, Lines, LinesError, RunError, Runner, Step, write_outcomes,
@@ -47,6 +47,10 @@ pub struct TryArgs {
     /// The folder with pipeline.toml and the plugins
     #[command(flatten)]
     plugins: PluginsArgs,
+
+    /// Compiled plugins are kept there, if it is there
+    #[command(flatten)]
+    state: StateArgs,
 
     /// Only this plugin: a .wasm file, or the name of one in --plugins [default: all stages]
     #[arg(long, env = "HOST_PLUGIN", value_name = "FILE")]
@@ -113,26 +117,36 @@ type First = BTreeMap<&'static str, (i64, String)>;
 impl TryArgs {
     fn generation(&self) -> Result<Generation> {
         let folder = &self.plugins.plugins;
+        expect_folder(folder)?;
         let mut draft = draft(folder, true)?;
-        let mut loader = Loader::new(folder, None)?.with_defaults();
+        let mut loader = Loader::new(folder, self.state.existing())?.with_defaults();
+        // Held until all is loaded, so that it is compiled once.
+        let mut given = None;
         if let Some(plugin) = &self.plugin {
             let name = stem(plugin);
             match file(folder, plugin) {
-                Some(file) => loader = loader.with_file(&name, &file),
-                None if default(&name).is_some() => {}
-                None => {
-                    let (plugin, folder) = (plugin.display(), folder.display());
-                    let text = format!("there is neither {plugin} nor {folder}/{plugin}.wasm");
-                    return Err(Failure::new(Exit::Input, text).into());
+                Some(file) => {
+                    loader = loader.with_file(&name, &file);
+                    // What is wrong with a file has no place in a pipeline.toml that does not name it.
+                    let plugin = loader.plugin_of(&name, false);
+                    let broken = "it is no plugin of this host's";
+                    given = Some(plugin.map_err(|e| Failure::because(Exit::Input, broken, e))?);
                 }
+                None if default(&name).is_some() => {}
+                None => return Err(no_such(folder, plugin).into()),
             }
             let stage = draft.stages().iter().position(|stage| stage.plugin == name);
             let settings = self.settings.clone();
             let settings = settings.map(|json| GivenSettings { flag: "--settings", json });
             let against = Against { plugin: name.clone(), settings };
             draft.leave(draft.alone(stage, &name, against));
+        } else if !folder.join(FILE_NAME).exists() && !self.json {
+            let file = folder.join(FILE_NAME);
+            say(&format!("{} is not there: these are the stages that ship", file.display()));
         }
-        Ok(loader.load(draft)?)
+        let generation = loader.load(draft)?;
+        drop(given);
+        Ok(generation)
     }
 
     /// All lines of stdin through the stages.

@@ -69,8 +69,8 @@ pub(super) struct Found {
 
 impl Subject {
     /// Loads a plugin from a file, or, with none, the one of this name that ships with the host.
-    pub fn load(name: &str, file: Option<&Path>) -> anyhow::Result<Self> {
-        let loader = Loader::new(Path::new("."), None)?;
+    pub fn load(name: &str, file: Option<&Path>, state_dir: Option<&Path>) -> anyhow::Result<Self> {
+        let loader = Loader::new(Path::new("."), state_dir)?;
         let loader = match file {
             Some(file) => loader.with_file(name, file),
             None => loader.with_defaults(),

@@ -72,13 +72,13 @@ pub enum Problem {
     #[error("both a rule and a transform: export one of {} and {}", wit::RULES, wit::TRANSFORMS)]
     Both,
     /// Built for a version of the WIT that the host does not speak.
-    #[error("built for {0}, but this host speaks version {version}: build it again with the wit/ of this host", version = wit::VERSION)]
+    #[error("built for {0}, but this host speaks version {version}: build it again in a folder that `host plugin new` of this host makes, which has its wit/", version = wit::VERSION)]
     Version(String),
     /// It wants what no plugin gets.
     #[error("imports {}, which no plugin gets: only {} and inert WASI 0.2 are offered", .0.join(", "), wit::LOG)]
     Imports(Vec<String>),
     /// The right names with other types or functions behind them.
-    #[error("built for another WIT than version {version}: {0}; build it again with the wit/ of this host", version = wit::VERSION)]
+    #[error("built for another WIT than version {version}: {0}; build it again in a folder that `host plugin new` of this host makes, which has its wit/", version = wit::VERSION)]
     Shape(String),
 }
 

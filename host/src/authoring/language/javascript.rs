@@ -37,6 +37,10 @@ pub(super) fn files(world: World) -> Vec<File> {
 }
 
 pub(super) fn build(project: &Project) -> Result<Vec<u8>, BuildError> {
+    // npm without it says something else.
+    if !Tool::new(Language::JavaScript, "node").args(["--version"]).answers() {
+        return Err(BuildError::missing("node", Language::JavaScript));
+    }
     dependencies::ensure(project, "package.json", "node_modules", || {
         let mut npm = Tool::new(Language::JavaScript, "npm");
         npm.at(&project.dir).args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).run()

@@ -9,7 +9,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::look::{distinct, logins, plan_problem, shown_bytes, shown_millis};
-use super::{Object, draft, file, no_such, object, stem};
+use super::{Object, draft, expect_folder, file, no_such, object, stem};
 use crate::authoring::nothing;
 use crate::chain::Copied;
 use crate::cli::args::PluginsArgs;
@@ -107,6 +107,7 @@ struct Memory {
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let folder = &args.plugins.plugins;
+    expect_folder(folder)?;
     let draft = draft(folder, true)?;
     let (found, name) = (file(folder, &args.file), stem(&args.file));
     let loader = Loader::new(folder, None)?;

@@ -7,13 +7,18 @@ use anyhow::Context as _;
 use clap::Args;
 use serde::Serialize;
 
+use super::draft;
 use super::look::{shown_bytes, shown_millis};
 use crate::authoring::{BuildError, Project, WrittenIn};
 use crate::cli::args::StateArgs;
 use crate::cli::ask::AdminArgs;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::properties;
+use crate::config::{self, Against, Overrides};
 use crate::demo::stop::Stop;
-use crate::plugin::{ContentHash, Engine, LoadLimits};
+use crate::pipeline::probe;
+use crate::plugin::defaults::PIPELINE_TOML;
+use crate::plugin::{ConfigureError, ContentHash, Engine, LoadLimits, Plugin};
 
 /// Build a plugin with its language's own tools, check the component, and put it into the plugins
 /// folder in one step.
@@ -86,8 +91,8 @@ pub(super) fn run(args: &BuildArgs) -> anyhow::Result<()> {
     let project = Project::open(&args.dir).map_err(failure)?;
     let around = project.dir.parent().unwrap_or(Path::new("/"));
     let into = args.into.as_deref().unwrap_or(around);
-    let kept = args.state.state_dir.join("compiled");
-    let engine = Engine::new(kept.is_dir().then_some(kept.as_path()))?;
+    let kept = args.state.existing().map(|folder| folder.join("compiled"));
+    let engine = Engine::new(kept.as_deref())?;
     let place = Place { engine, into };
     if args.watch {
         let stop = Stop::on_signal().context("listening for signals")?;
@@ -139,10 +144,11 @@ pub(super) fn build(project: &Project, place: &Place<'_>) -> anyhow::Result<Told
         );
         return Err(Failure::new(Exit::Runtime, text).into());
     }
+    expect_start(&project.name, &plugin, place.into)?;
     let file = project.put(&built.component, place.into).map_err(failure)?;
     Ok(Told {
         plugin: project.name.clone(),
-        file: file.display().to_string(),
+        file: shown_path(&file),
         language: project.language.name().to_owned(),
         written_in: project.language.clone(),
         world: project.world.to_string(),
@@ -151,6 +157,30 @@ pub(super) fn build(project: &Project, place: &Place<'_>) -> anyhow::Result<Told
         build_ms: built.time.as_secs_f64() * 1e3,
         compile_ms: plugin.compile_time().as_secs_f64() * 1e3,
     })
+}
+
+/// As short as it is from here.
+fn shown_path(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let below = here.and_then(|here| path.strip_prefix(here).ok());
+    below.unwrap_or(path).display().to_string()
+}
+
+/// Whether it starts with the settings of its stage, or with none where it is in no stage. Settings
+/// that it refuses are another matter: pipeline.toml can be changed.
+fn expect_start(name: &str, plugin: &Plugin, folder: &Path) -> Result<(), Failure> {
+    // A pipeline.toml that is not right yet says nothing of the plugin.
+    let shipped = || config::parse("", PIPELINE_TOML, &Overrides::default(), &properties::problem);
+    let draft = draft(folder, true).unwrap_or_else(|_| shipped());
+    let stage = draft.stages().iter().position(|stage| stage.plugin == name);
+    let against = Against { plugin: name.to_owned(), settings: None };
+    match probe(plugin, &draft.alone(stage, name, against), draft.topic(), &[], 0) {
+        Ok(_) | Err(ConfigureError::Refused(_)) => Ok(()),
+        Err(error @ ConfigureError::Failed(_)) => {
+            let what = "nothing was put into the folder: it does not start";
+            Err(Failure::because(Exit::Runtime, what, error))
+        }
+    }
 }
 
 pub(super) fn failure(error: BuildError) -> Failure {

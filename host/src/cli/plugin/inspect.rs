@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::look::{Look, Looker, Use, shown_bytes, shown_millis, uses};
-use super::{Object, draft, file, no_such, object, stem};
+use super::look::{Imported, Look, Looker, Use, shown_bytes, shown_millis, uses};
+use super::{Object, draft, expect_folder, file, no_such, object, stem};
 use crate::cli::args::{PluginsArgs, StateArgs};
 use crate::cli::exit::{Exit, Failure};
 use crate::config::{Against, GivenSettings};
@@ -52,6 +52,7 @@ pub(super) struct InspectArgs {
 
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let folder = &args.plugins.plugins;
+    expect_folder(folder)?;
     let draft = draft(folder, true)?;
     let (found, name) = (file(folder, &args.file), stem(&args.file));
     let mut uses = uses(&draft, &name);
@@ -79,6 +80,18 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
             Err(Failure::new(Exit::Input, text).into())
         }
         false => Ok(()),
+    }
+}
+
+/// What an import comes to: of the parts of WASI that languages ask for most are there, and empty.
+fn granted(import: &Imported) -> &'static str {
+    let is = |interface: &str| import.name.starts_with(interface);
+    match import.granted {
+        false => "NOT granted",
+        true if is("wasi:filesystem/") => "granted, without any file",
+        true if is("wasi:sockets/") => "granted, without any network",
+        true if is("wasi:cli/environment") => "granted, without any variable",
+        true => "granted",
     }
 }
 
@@ -110,8 +123,7 @@ fn shown(look: &Look) -> String {
         line("made by", &tools.join(", "));
     }
     for import in &look.imports {
-        let granted = if import.granted { "granted" } else { "NOT granted" };
-        line("imports", &format!("{}, {granted}", import.name));
+        line("imports", &format!("{}, {}", import.name, granted(import)));
     }
     if look.imports.is_empty() && look.problem.is_none() {
         line("imports", "nothing");

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::args::{PluginsArgs, StateArgs};
+use super::args::{PLUGINS_DEFAULT, PluginsArgs, StateArgs};
 use super::exit::{Exit, Failure};
 use super::properties;
 use crate::config::{self, Draft, FILE_NAME, Overrides, Problems};
@@ -119,6 +119,16 @@ pub(super) fn draft(folder: &Path, may_be_missing: bool) -> Result<Draft, Proble
     Ok(config::parse(&name, defaults::PIPELINE_TOML, &overrides, &properties::problem))
 }
 
+/// Whether a folder that was named is there; the default one need not be.
+pub(super) fn expect_folder(folder: &Path) -> Result<(), Failure> {
+    if folder.is_dir() || folder == Path::new(PLUGINS_DEFAULT) {
+        return Ok(());
+    }
+    let text =
+        format!("--plugins {}: there is no such folder; `host init` makes one", folder.display());
+    Err(Failure::new(Exit::Input, text))
+}
+
 /// Settings on the command line.
 pub(super) fn object(text: &str) -> Result<Object, String> {
     serde_json::from_str(text)
@@ -128,18 +138,24 @@ pub(super) fn object(text: &str) -> Result<Object, String> {
 /// Settings as a flag has them.
 pub(super) type Object = serde_json::Map<String, serde_json::Value>;
 
-/// The component that is meant: a file, or the name of a plugin in the folder.
+/// The component that is meant: a file, the name of a plugin in the folder, or the folder of a
+/// plugin's source, beside which `host plugin build` puts it.
 pub(super) fn file(folder: &Path, named: &Path) -> Option<PathBuf> {
     let in_folder = folder.join(format!("{}.wasm", named.display()));
-    [named.to_owned(), in_folder].into_iter().find(|path| path.is_file())
+    let beside = named.is_dir().then(|| named.canonicalize().ok()).flatten();
+    let beside = beside.map(|source| source.with_added_extension("wasm"));
+    [Some(named.to_owned()), Some(in_folder), beside]
+        .into_iter()
+        .flatten()
+        .find(|path| path.is_file())
 }
 
 /// What to say where [`file()`] finds none.
 pub(super) fn no_such(folder: &Path, named: &Path) -> Failure {
     let (named, folder) = (named.display(), folder.display());
     let text = format!(
-        "there is neither {named} nor {folder}/{named}.wasm: give a .wasm file, or the name of a \
-         plugin in --plugins"
+        "there is neither {named} nor {folder}/{named}.wasm: give a .wasm file, the name of a \
+         plugin in --plugins, or the folder of a plugin that is built"
     );
     Failure::new(Exit::Input, text)
 }

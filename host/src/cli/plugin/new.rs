@@ -58,7 +58,7 @@ pub(super) fn run(args: &NewArgs) -> anyhow::Result<()> {
     let dir = lay_down(&args.plugins.plugins, &args.name, language, args.world);
     let dir = dir.map_err(|error| {
         let exit = match error {
-            NewError::Name(_) | NewError::There(_) => Exit::Input,
+            NewError::Name(_) | NewError::There(_) | NewError::Component(_) => Exit::Input,
             NewError::Io { .. } => Exit::Environment,
         };
         Failure::because(exit, "no plugin was begun", error)
@@ -101,11 +101,26 @@ fn ask() -> anyhow::Result<Language> {
     if !std::io::stdin().is_terminal() {
         return Err(missing("no language"));
     }
-    write!(std::io::stderr(), "Which language ({names})? ")?;
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    let answer = answer.trim().to_lowercase();
-    Language::named(&answer).ok_or_else(|| missing(&format!("{answer:?} is no language of these")))
+    loop {
+        write!(std::io::stderr(), "Which language ({names})? ")?;
+        let mut answer = String::new();
+        if std::io::stdin().read_line(&mut answer)? == 0 {
+            return Err(missing("no language"));
+        }
+        let answer = answer.trim().to_lowercase();
+        match chosen(&answer) {
+            Some(language) => return Ok(language),
+            None => writeln!(std::io::stderr(), "{answer:?} is none of these")?,
+        }
+    }
+}
+
+/// The one language that begins like this.
+fn chosen(answer: &str) -> Option<Language> {
+    let begins = |language: &&Language| language.name().starts_with(answer);
+    let mut found = Language::ALL.iter().filter(begins);
+    let first = found.next().filter(|_| !answer.is_empty())?;
+    found.next().is_none().then_some(*first)
 }
 
 impl ValueEnum for Language {

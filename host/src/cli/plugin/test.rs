@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::stem;
-use crate::cli::args::PluginsArgs;
+use crate::cli::args::{PluginsArgs, StateArgs};
 use crate::cli::exit::{Exit, Failure as Ended};
 use crate::demo::view::harmless;
 use crate::offline::{Case, Failure, Subject};
@@ -63,6 +63,10 @@ pub(super) struct TestArgs {
     #[command(flatten)]
     plugins: PluginsArgs,
 
+    /// Compiled plugins are kept there, if it is there
+    #[command(flatten)]
+    state: StateArgs,
+
     /// Make what comes out what must come out: rewrites the cases that fail
     #[arg(long, env = "HOST_BLESS")]
     bless: bool,
@@ -97,7 +101,7 @@ struct ToldCase {
 pub(super) fn run(args: &TestArgs) -> Result<()> {
     let mut told = Vec::new();
     for found in found(args)? {
-        told.push(test(&found, args.bless)?);
+        told.push(test(&found, args)?);
     }
     let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
     if args.json {
@@ -217,11 +221,11 @@ fn newest(source: &Path, name: &str, plugins: &Path) -> Option<PathBuf> {
     files.max_by_key(|path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok())
 }
 
-fn test(found: &Found, bless: bool) -> Result<Told> {
+fn test(found: &Found, args: &TestArgs) -> Result<Told> {
     let cases = found.cases.iter().map(|path| Case::read(path));
     let cases: Vec<Case> =
         cases.collect::<Result<_, _>>().map_err(|error| wrong(error.to_string()))?;
-    let subject = Subject::load(&found.name, found.component.as_deref());
+    let subject = Subject::load(&found.name, found.component.as_deref(), args.state.existing());
     let subject = subject.map_err(|error| wrong(format!("{error:#}")))?;
     let component = found.component.as_ref();
     let mut told = Told {
@@ -233,7 +237,7 @@ fn test(found: &Found, bless: bool) -> Result<Told> {
     for case in &cases {
         let tested = subject.test(case)?;
         let passed = tested.failures.is_empty();
-        let text = (bless && !passed).then(|| tested.blessed(case)).flatten();
+        let text = (args.bless && !passed).then(|| tested.blessed(case)).flatten();
         if let Some(text) = &text {
             fs::write(&case.path, text)
                 .with_context(|| format!("writing {}", case.path.display()))?;
@@ -282,7 +286,7 @@ fn show(out: &mut impl std::io::Write, told: &Told) -> std::io::Result<()> {
             }
         }
     }
-    let passed = told.cases.iter().filter(|case| case.passed).count();
+    let passed = told.cases.iter().filter(|case| case.passed || case.blessed).count();
     let (plugin, component) = (&told.plugin, &told.component);
     writeln!(out, "{plugin} ({component}): {passed} of {} cases pass", told.cases.len())
 }
