@@ -129,6 +129,8 @@ fn another_language_is_built_with_a_command_of_its_own() {
     // By its source's folder as well.
     let (stdout, _) = run_in(path, &["plugin", "inspect", "plugins/mine"], 0);
     assert_holds(&stdout, &["plugins/mine.wasm"]);
+    let (stdout, _) = run_in(&dir, &["plugin", "inspect", ".", "--json"], 0);
+    assert_holds(&stdout, &["\"plugin\":\"mine\""]);
     let before = fs::read(path.join("plugins/mine.wasm")).unwrap();
     let traps = rule_core("unreachable", ANSWER, "", "");
     fs::write(dir.join("traps"), wat::parse_str(&traps).unwrap()).unwrap();

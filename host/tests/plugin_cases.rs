@@ -89,7 +89,7 @@ fn what_comes_out_otherwise_is_shown_and_can_be_accepted() {
 
     let case = path.join("filter/cases/phones.toml");
     let (text, _) = test(&path.join("filter"), &["cases/phones.toml", "--bless"], 0);
-    assert_holds(&text, &["cases/phones.toml: 3 accepted"]);
+    assert_holds(&text, &["cases/phones.toml: 3 accepted", "1 of 1 cases pass"]);
     let blessed = fs::read_to_string(&case).unwrap();
     assert_holds(
         &blessed,
@@ -124,6 +124,17 @@ fn fields_that_differ_are_shown_one_by_one() {
             &["- /device_category \"Mobile\"\n+ /device_category \"Tablet\"\n", "mine.wasm)"],
         );
     }
+}
+
+#[test]
+fn the_others_of_a_folder_are_tested_where_one_is_not_built() {
+    let folder = folder("filter", "[[event]]\nin = '{\"device_type\":\"ipad\"}'\ndropped = true\n");
+    let cases = folder.path().join("mine/cases");
+    fs::create_dir_all(&cases).unwrap();
+    fs::copy(folder.path().join("filter/cases/phones.toml"), cases.join("phones.toml")).unwrap();
+    let (text, error) = test(folder.path(), &[], 2);
+    assert_holds(&text, &["filter (built in): 1 of 1 cases pass"]);
+    assert_holds(&error, &["there is no component of ./mine: build it"]);
 }
 
 #[test]

@@ -35,8 +35,8 @@ Examples:
   host try --plugin filter --settings '{\"keep\": \"any\"}' --trace < events.jsonl
   host try --outcomes --fail < events.jsonl | grep dead-letter
 
-Each line is the value of one record. Its offset is the number of its line from 0, its timestamp \
-the time of processing. What would stop the pipeline ends the command, and counts come last, on \
+Each line is the value of one record; empty ones are passed over. Its offset is the number of its \
+line from 0, its timestamp the time of processing. What would stop the pipeline ends the command, and counts come last, on \
 stderr.
 
 Exit codes:
@@ -123,8 +123,9 @@ impl TryArgs {
         // Held until all is loaded, so that it is compiled once.
         let mut given = None;
         if let Some(plugin) = &self.plugin {
-            let name = stem(plugin);
-            match file(folder, plugin) {
+            let found = file(folder, plugin);
+            let name = stem(found.as_deref().unwrap_or(plugin));
+            match found {
                 Some(file) => {
                     loader = loader.with_file(&name, &file);
                     // What is wrong with a file has no place in a pipeline.toml that does not name it.

@@ -37,7 +37,7 @@ pub enum Problem {
     Read(std::io::Error),
     /// It was not read.
     #[error(
-        "larger than the {limit} bytes that a plugin may have: make it smaller or raise the limit"
+        "larger than the {limit} bytes that a plugin may have: make it smaller or raise [limits] wasm-file"
     )]
     TooLarge {
         /// The limit in bytes.

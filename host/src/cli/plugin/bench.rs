@@ -109,7 +109,8 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let folder = &args.plugins.plugins;
     expect_folder(folder)?;
     let draft = draft(folder, true)?;
-    let (found, name) = (file(folder, &args.file), stem(&args.file));
+    let found = file(folder, &args.file);
+    let name = stem(found.as_deref().unwrap_or(&args.file));
     let loader = Loader::new(folder, None)?;
     let inspection = match (found, default(&name)) {
         (Some(file), _) => loader.inspect(&file, &draft).map_err(anyhow::Error::from)?,

@@ -54,7 +54,8 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<()> {
     let folder = &args.plugins.plugins;
     expect_folder(folder)?;
     let draft = draft(folder, true)?;
-    let (found, name) = (file(folder, &args.file), stem(&args.file));
+    let found = file(folder, &args.file);
+    let name = stem(found.as_deref().unwrap_or(&args.file));
     let mut uses = uses(&draft, &name);
     if uses.is_empty() || args.settings.is_some() {
         let settings = args.settings.clone();

@@ -99,10 +99,8 @@ struct ToldCase {
 }
 
 pub(super) fn run(args: &TestArgs) -> Result<()> {
-    let mut told = Vec::new();
-    for found in found(args)? {
-        told.push(test(&found, args)?);
-    }
+    let (all, unbuilt) = found(args)?;
+    let told: Vec<Told> = all.iter().map(|found| test(found, args)).collect::<Result<_>>()?;
     let mut out = anstream::AutoStream::auto(std::io::stdout().lock());
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&told)?)?;
@@ -111,7 +109,7 @@ pub(super) fn run(args: &TestArgs) -> Result<()> {
     }
     let cases = || told.iter().flat_map(|told| &told.cases);
     match cases().filter(|case| !case.passed && !case.blessed).count() {
-        0 => Ok(()),
+        0 => unbuilt.map_or(Ok(()), Err),
         failed => {
             let text = format!("{failed} of {} cases failed", cases().count());
             Err(Ended::new(Exit::Runtime, text).into())
@@ -123,14 +121,15 @@ fn wrong(text: String) -> anyhow::Error {
     Ended::new(Exit::Input, text).into()
 }
 
-/// The plugins that are meant.
-fn found(args: &TestArgs) -> Result<Vec<Found>> {
+/// The plugins that are meant, and what to say of one that could not be found: the others of a folder
+/// are tested all the same.
+fn found(args: &TestArgs) -> Result<(Vec<Found>, Option<anyhow::Error>)> {
     let path = &args.path;
     let is = |extension: &str| path.extension().is_some_and(|found| found == extension);
     let parent = |path: &Path| path.parent().map(Path::to_owned).unwrap_or_default();
     if path.is_file() && is("toml") {
         let source = path.canonicalize().map(|path| parent(&parent(&path)))?;
-        return Ok(vec![of_source(args, &source, vec![path.clone()])?]);
+        return Ok((vec![of_source(args, &source, vec![path.clone()])?], None));
     }
     if path.is_file() && is("wasm") {
         let (folder, name) = (parent(path), stem(path));
@@ -141,7 +140,7 @@ fn found(args: &TestArgs) -> Result<Vec<Found>> {
             let text = "neither cases/ nor {name}/cases/ beside it has a .toml file";
             return Err(wrong(format!("{}: {}", path.display(), text.replace("{name}", &name))));
         }
-        return Ok(vec![Found { name, component: Some(path.clone()), cases }]);
+        return Ok((vec![Found { name, component: Some(path.clone()), cases }], None));
     }
     if !path.is_dir() {
         return Err(wrong(format!(
@@ -153,12 +152,19 @@ fn found(args: &TestArgs) -> Result<Vec<Found>> {
     if !path.join("cases").is_dir() {
         sources = folders_in(path)?;
     }
-    let mut all = Vec::new();
+    let (mut all, mut unbuilt) = (Vec::new(), None);
     for source in sources {
         let cases = cases_in(&source.join("cases"))?;
-        if !cases.is_empty() {
-            all.push(of_source(args, &source, cases)?);
+        if cases.is_empty() {
+            continue;
         }
+        match of_source(args, &source, cases) {
+            Ok(found) => all.push(found),
+            Err(error) => unbuilt = unbuilt.or(Some(error)),
+        }
+    }
+    if let Some(error) = unbuilt.take_if(|_| all.is_empty()) {
+        return Err(error);
     }
     if all.is_empty() {
         return Err(wrong(format!(
@@ -170,7 +176,7 @@ fn found(args: &TestArgs) -> Result<Vec<Found>> {
         let text = "--plugin is for the cases of one plugin: name its folder".to_owned();
         return Err(wrong(text));
     }
-    Ok(all)
+    Ok((all, unbuilt))
 }
 
 fn folders_in(path: &Path) -> Result<Vec<PathBuf>> {
