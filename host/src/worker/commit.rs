@@ -96,7 +96,7 @@ impl Worker {
         Ok(None)
     }
 
-    /// Writes all that is to be committed; without a transaction, waits until the brokers have it.
+    /// Writes all that is to be committed, and waits until the brokers have it.
     fn write(&mut self) -> Result<Written, Failure> {
         self.may_commit()?;
         let started = Instant::now();
@@ -105,13 +105,12 @@ impl Worker {
         if self.job.delivery == Delivery::AtLeastOnce && !self.windows.is_empty() {
             // After a crash a window passes over what its state says it holds: what came of these
             // records, late ones and results included, must be written before the state says so.
+            self.step("waiting for the brokers to take the records");
             self.flush()?;
         }
         self.write_state()?;
-        // A transaction's offsets are on their way at the same time; see `commit_offsets`.
-        if self.job.delivery == Delivery::AtLeastOnce {
-            self.flush()?;
-        }
+        self.step("waiting for the brokers to take the records");
+        self.flush()?;
         Ok(Written { started, closed })
     }
 
@@ -136,7 +135,6 @@ impl Worker {
 
     /// Waits until everything that was sent is written, and learns what cannot be.
     pub(super) fn flush(&self) -> Result<(), Failure> {
-        self.step("waiting for the brokers to take the records");
         let sink = self.sink.as_ref().expect("begin made it");
         let flushed = sink.flush();
         match sink.refused() {
@@ -187,12 +185,8 @@ impl Worker {
                 });
                 let groups: Vec<_> = groups.collect::<Result<_, KafkaError>>()?;
                 let sink = self.sink.as_ref().expect("begin made it");
-                let are_apart = Control::OffsetsOutsideTransaction.is_on();
-                let added = sink.add_offsets(if are_apart { &[] } else { &groups })?;
-                self.flush()?;
-                self.step("committing");
-                let committed = sink.commit(added)?;
-                if are_apart {
+                let committed = sink.commit(&groups)?;
+                if Control::OffsetsOutsideTransaction.is_on() {
                     self.commit_sync(offsets)?;
                 }
                 Ok(Offsets::Committed { must_replace: committed.may_have_retried })

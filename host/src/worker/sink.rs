@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::control::Control;
 use super::dead_letter::{Letter, Why};
 use super::failure::Failure;
 use super::job::{Delivery, HopTopics, Job, OutTopic};
@@ -84,13 +85,6 @@ pub struct GroupOffsets<'a> {
     pub topic: &'a str,
     pub offsets: Vec<(i32, i64)>,
     pub group: GroupMetadata,
-}
-
-/// A commit of which the offsets are added.
-pub struct Committing {
-    watch: RetryWatch,
-    /// For the calls that are left.
-    until: Instant,
 }
 
 /// What a commit took.
@@ -253,36 +247,24 @@ impl Sink {
         self.producer.refusal()
     }
 
-    /// Adds the offsets of topics, each of its group, to the transaction. The broker takes them while
-    /// what was sent is still on its way.
-    pub fn add_offsets(&self, offsets: &[GroupOffsets<'_>]) -> Result<Committing, KafkaError> {
-        let mut committing =
-            Committing { watch: RetryWatch::default(), until: Instant::now() + CALL };
-        for GroupOffsets { topic, offsets, group } in offsets {
-            self.timed(&mut committing, || {
-                self.producer.send_offsets(offsets, topic, group, CALL)
-            })?;
+    /// Adds the offsets of topics, each of its group, to the transaction and commits it.
+    pub fn commit(&self, offsets: &[GroupOffsets<'_>]) -> Result<Committed, KafkaError> {
+        let until = Instant::now() + CALL;
+        let mut watch = RetryWatch::default();
+        let timed = |watch: &mut RetryWatch, call: &dyn Fn() -> Result<Duration, KafkaError>| {
+            let started = Instant::now();
+            self.stop.retry(until, call)?;
+            // All of it, the tries that librdkafka said to make again included.
+            watch.note(started.elapsed());
+            Ok::<_, KafkaError>(())
+        };
+        if !Control::OffsetsOutsideTransaction.is_on() {
+            for GroupOffsets { topic, offsets, group } in offsets {
+                timed(&mut watch, &|| self.producer.send_offsets(offsets, topic, group, CALL))?;
+            }
         }
-        Ok(committing)
-    }
-
-    /// Commits the transaction, of which everything must be delivered: waiting for that would look like
-    /// a request that was sent twice.
-    pub fn commit(&self, mut committing: Committing) -> Result<Committed, KafkaError> {
-        self.timed(&mut committing, || self.producer.commit(CALL))?;
-        Ok(Committed { may_have_retried: committing.watch.must_replace() })
-    }
-
-    fn timed(
-        &self,
-        committing: &mut Committing,
-        call: impl Fn() -> Result<Duration, KafkaError>,
-    ) -> Result<(), KafkaError> {
-        let started = Instant::now();
-        self.stop.retry(committing.until, call)?;
-        // All of it, the tries that librdkafka said to make again included.
-        committing.watch.note(started.elapsed());
-        Ok(())
+        timed(&mut watch, &|| self.producer.commit(CALL))?;
+        Ok(Committed { may_have_retried: watch.must_replace() })
     }
 
     fn letter(
