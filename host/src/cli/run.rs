@@ -25,7 +25,7 @@ use crate::worker::status::{PartitionStatus, WorkerStatus};
 use crate::worker::{self, Ended, Event, Left, Offers, Pool, Start, Stop, StopKind};
 
 /// How long the brokers may take to answer at the start.
-const ANSWER: Duration = Duration::from_secs(15);
+const ANSWER: Duration = Duration::from_secs(30);
 /// How long the demo's workers may take to come to the end of their input.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 /// How often the workers are looked after.

@@ -15,7 +15,9 @@ pub mod rights;
 pub mod simulation;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use host::demo::generate::Mix;
@@ -112,10 +114,27 @@ pub fn read_topic(
     topic: &str,
     partitions: i32,
 ) -> BTreeMap<i32, Vec<Read>> {
+    // Each takes some round trips, which of many partitions may well be waited for at the same time.
+    const BY_ONE: i32 = 8;
+    thread::scope(|scope| {
+        let read = |first: i32| {
+            let some = first..partitions.min(first + BY_ONE);
+            scope.spawn(move || read_partitions(settings, topic, some))
+        };
+        let readers: Vec<_> = (0..partitions).step_by(BY_ONE as usize).map(read).collect();
+        readers.into_iter().flat_map(|reader| reader.join().unwrap()).collect()
+    })
+}
+
+fn read_partitions(
+    settings: &ClientSettings,
+    topic: &str,
+    partitions: Range<i32>,
+) -> BTreeMap<i32, Vec<Read>> {
     let mut reader = StateReader::new(settings, &unique("reader"), topic).unwrap();
     let stop = AtomicBool::new(false);
     let mut all = BTreeMap::new();
-    for partition in 0..partitions {
+    for partition in partitions {
         let mut records = Vec::new();
         reader.read(partition, SOON, &stop, |message| records.push(Read::of(&message))).unwrap();
         all.insert(partition, records);
