@@ -222,8 +222,7 @@ fn a_commit_of_partitions_that_are_lost_is_noticed() {
         let proxy = &cluster.proxies[0];
         let pipeline = Pipeline::with_input("lost", &cluster.straight(), |text| {
             // Nothing falls due before the session is over.
-            with_commit_interval(&without_windows(text), "8s")
-                .replace("transaction-timeout = \"10s\"", "transaction-timeout = \"20s\"")
+            with_late_commits(&without_windows(text))
         });
         let mut feed = Feed::new(&pipeline, events(seed, FEW));
         let mut process = pipeline.start_with("a", &proxy.brokers(), &environment(&rule), &[]);
@@ -265,6 +264,12 @@ fn with_commit_interval(text: &str, interval: &str) -> String {
     text.replace(shipped, &format!("commit-interval = \"{interval}\""))
 }
 
+/// With commits that are later than the end of a session.
+fn with_late_commits(text: &str) -> String {
+    with_commit_interval(text, "8s")
+        .replace("transaction-timeout = \"10s\"", "transaction-timeout = \"20s\"")
+}
+
 /// A member whose session runs out while it rejoins keeps its partitions under another id, behind a
 /// broker that gives it one at once: others have them by now, and what it has in hand is theirs.
 ///
@@ -278,8 +283,7 @@ fn a_member_that_is_not_checked_is_noticed() {
         proxy.limit(api::JOIN_GROUP, BEFORE_KIP_394);
         let pipeline = Pipeline::with_input("member", &straight, |text| {
             // No commit falls due, and fails, between the end of the session and the new id.
-            with_commit_interval(&without_windows(text), "8s")
-                .replace("transaction-timeout = \"10s\"", "transaction-timeout = \"20s\"")
+            with_late_commits(&without_windows(text))
         });
         let mut feed = Feed::new(&pipeline, events(seed, 12 * PACE));
         let environment = environment(&rule);

@@ -36,31 +36,29 @@ pub const MORE_WINDOWS: [Window; 2] = [
     },
 ];
 
-/// The same as text.
-const MORE_TEXT: &str = r#"
-[[window]]
-name = "hops"
-size = "15s"
-every = "6s"
-grace = "2s"
-by = "/device_category"
-time = { field = "/timestamp" }
-idle = "1h"
-
-[[window]]
-name = "visits"
-gap = "1s"
-grace = "1s"
-by = ["/app_version", "/locale"]
-time = { field = "/timestamp" }
-idle = "1h"
-
-[sink]"#;
-
 /// A `pipeline.toml` with these as well.
 pub fn with_more_windows(text: &str) -> String {
     assert!(text.contains("\n[sink]"));
-    text.replacen("\n[sink]", MORE_TEXT, 1)
+    let more: String = MORE_WINDOWS.iter().map(shown).collect();
+    text.replacen("\n[sink]", &format!("{more}\n[sink]"), 1)
+}
+
+/// A window as `pipeline.toml` has it; none closes by the clock.
+fn shown(window: &Window) -> String {
+    let Window { name, shape, grace_ms, by } = window;
+    let shape = match shape {
+        Shape::Tumbling { size_ms } => format!("size = \"{size_ms}ms\""),
+        Shape::Hopping { size_ms, every_ms } => {
+            format!("size = \"{size_ms}ms\"\nevery = \"{every_ms}ms\"")
+        }
+        Shape::Session { gap_ms } => format!("gap = \"{gap_ms}ms\""),
+    };
+    let by: Vec<String> = by.iter().map(|member| format!("\"/{member}\"")).collect();
+    let by = if by.len() == 1 { by.concat() } else { format!("[{}]", by.join(", ")) };
+    format!(
+        "\n[[window]]\nname = \"{name}\"\n{shape}\ngrace = \"{grace_ms}ms\"\nby = {by}\n\
+         time = {{ field = \"/timestamp\" }}\nidle = \"1h\"\n"
+    )
 }
 
 /// A number below `bound`.
